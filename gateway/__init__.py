@@ -1,0 +1,3 @@
+"""txgateway: S3 in front, any storage behind."""
+
+__version__ = "0.1.0"
