@@ -1,3 +1,4 @@
+# mypy: disable-error-code="empty-body"
 """The ten hooks between the gateway and a storage, and the promises that both sides keep.
 
 The core promises: sizes are true, else the body raises; the last chunk of a body is given only after everything about
