@@ -1,0 +1,20 @@
+"""What S3 means: one file per family of operations. This file is the registry that the gate reads."""
+
+from __future__ import annotations
+
+from gateway.operations import buckets, copy, delete, get, list_objects, multipart, put, unset_settings
+from gateway.operations.gateway import Gateway, Operation
+
+# AWS's name of an operation -> what runs it. What is not here is answered 501 before the body is read.
+OPERATIONS: dict[str, Operation] = {
+    **buckets.OPERATIONS,
+    **put.OPERATIONS,
+    **get.OPERATIONS,
+    **copy.OPERATIONS,
+    **delete.OPERATIONS,
+    **list_objects.OPERATIONS,
+    **multipart.OPERATIONS,
+    **unset_settings.OPERATIONS,
+}
+
+__all__ = ["OPERATIONS", "Gateway", "Operation"]

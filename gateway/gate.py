@@ -1,0 +1,90 @@
+"""The straight line: a call comes in, is routed, verified and authorised, an operation runs, a reply goes out.
+
+Every error on the way becomes a reply here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from twisted.logger import Logger
+
+from gateway import access, verifier
+from gateway.errors import BackendError, ClientGone, S3Error, to_s3
+from gateway.model import Bucket, Call, Facts, Reply
+from gateway.operations import OPERATIONS, Gateway
+from gateway.wire import codes, xml_write
+from gateway.wire.route import Route, refuse_unsupported, route
+
+log = Logger()
+
+
+class Gate:
+    """Answers calls. ``rules`` say which signatures pass; ``domains`` are the host suffixes for virtual-host style."""
+
+    def __init__(self, gateway: Gateway, rules: verifier.Rules, domains: tuple[str, ...] = ()) -> None:
+        self._gateway = gateway
+        self._rules = rules
+        self._domains = domains
+
+    async def answer(self, call: Call) -> Reply:
+        """The reply to a call; raises ClientGone where nobody waits for one any more."""
+        facts = Facts()
+        try:
+            target = route(call, self._domains)
+            facts = Facts(operation=target.operation, bucket=target.bucket or "", key=target.key or b"")
+            verified = await verifier.verify(call, target, self._gateway.catalogue, self._rules)
+            facts = dataclasses.replace(
+                facts, access_key=verified.access_key, account=verified.account.name if verified.account else ""
+            )
+            bucket = await self._authorise(verified)
+            operation = OPERATIONS.get(target.operation)
+            if operation is None:
+                raise S3Error("NotImplemented", cause=f"{target.operation} is not built yet")
+            refuse_unsupported(target.operation, call.headers)
+            reply = await operation(self._gateway, verified, bucket)
+            return dataclasses.replace(reply, facts=facts)
+        except S3Error as refusal:
+            return _refuse(call, refusal, facts)
+        except BackendError as fault:
+            return _refuse(call, to_s3(fault), facts)
+        except ClientGone:
+            raise
+        except Exception:  # our own bug: the client gets a clean 500, the log gets the whole story
+            log.failure("request {request_id} failed", request_id=call.id)
+            return _refuse(call, S3Error("InternalError", cause="unexpected failure, see the log"), facts)
+
+    async def _authorise(self, verified: verifier.VerifiedCall) -> Bucket | None:
+        """The bucket that the call is about; raises S3Error where it is missing or the account may not do this."""
+        target, headers = verified.route, verified.call.headers
+        bucket = None
+        if target.bucket is not None and target.operation != "CreateBucket":
+            bucket = await self._gateway.catalogue.buckets.find(target.bucket)
+            if bucket is None:
+                raise S3Error("NoSuchBucket", fields={"BucketName": target.bucket})
+        if not access.allows(verified.account, target.operation, bucket):
+            raise S3Error("AccessDenied")
+        expected = headers.get("x-amz-expected-bucket-owner")
+        if expected is not None and bucket is not None and expected != bucket.owner:
+            raise S3Error("AccessDenied", cause="x-amz-expected-bucket-owner names another account")
+        return bucket
+
+
+def _refuse(call: Call, refusal: S3Error, facts: Facts) -> Reply:
+    """S3's error document with its status; 304 has no body."""
+    row = codes.CODES[refusal.code]
+    facts = dataclasses.replace(facts, code=refusal.code, cause=refusal.cause)
+    if row.status == 304:
+        return Reply(304, refusal.headers, facts=facts)
+    resource = _resource(call)
+    message = row.message if refusal.message is None else refusal.message
+    body = xml_write.error(refusal.code, message, resource, call.id, refusal.fields)
+    headers = (("Content-Type", "application/xml"), *refusal.headers)
+    return Reply(row.status, headers, body, facts=facts)
+
+
+def _resource(call: Call) -> str:
+    return call.path
+
+
+__all__ = ["Gate", "Route"]

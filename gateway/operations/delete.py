@@ -1,0 +1,48 @@
+"""Objects go: one, or up to a thousand in one call."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gateway.errors import S3Error
+from gateway.model import Bucket, Reply, Version
+from gateway.operations.gateway import Gateway, Operation, key_of, the
+from gateway.operations.xml_body import read_xml
+from gateway.verifier import VerifiedCall
+from gateway.wire import codes, conditions, names, xml_read, xml_write
+
+
+async def delete_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
+    """DeleteObject: 204 whether or not the key was there, unless a condition says otherwise."""
+    headers = call.call.headers
+    await gateway.catalogue.versions.remove(
+        the(bucket).id, key_of(call), check=lambda current: conditions.check_delete(headers, current)
+    )
+    return Reply(204)
+
+
+async def delete_objects(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
+    """DeleteObjects: every key has its own outcome; ``Quiet`` leaves the successful ones out."""
+    wanted = xml_read.delete_objects(await read_xml(call, digest_required=True))
+    outcomes = await gateway.catalogue.versions.remove_many(
+        the(bucket).id,
+        [row.key for row in wanted.objects],
+        [partial(_check_row, row) for row in wanted.objects],
+    )
+    deleted, failed = [], []
+    for row, outcome in zip(wanted.objects, outcomes, strict=True):
+        if isinstance(outcome, S3Error):
+            failed.append((row.key, outcome.code, outcome.message or codes.CODES[outcome.code].message))
+        elif not wanted.quiet:
+            deleted.append(row.key)
+    return Reply(200, (("Content-Type", "application/xml"),), xml_write.delete_result(deleted, failed))
+
+
+def _check_row(row: xml_read.DeletedKey, current: Version | None) -> None:
+    names.check_key(row.key)
+    if row.version_id not in (None, "", "null"):
+        raise S3Error("NoSuchVersion")
+    conditions.check_delete(row.conditions(), current)
+
+
+OPERATIONS: dict[str, Operation] = {"DeleteObject": delete_object, "DeleteObjects": delete_objects}

@@ -1,0 +1,266 @@
+"""Multipart uploads, as a client drives them: create, upload parts, complete or abort."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from twisted.logger import Logger
+
+from gateway.errors import BackendError, S3Error
+from gateway.model import (
+    AbortMPURequest,
+    Bucket,
+    ChosenPart,
+    CompleteMPURequest,
+    CreateMPURequest,
+    NewVersion,
+    PartFacts,
+    Reply,
+    Upload,
+    UploadedPart,
+    UploadPartRequest,
+    Version,
+)
+from gateway.operations import store
+from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
+from gateway.operations.get import checksum_headers
+from gateway.operations.manifest import seal_manifest
+from gateway.operations.xml_body import read_xml
+from gateway.plugins.location import Location
+from gateway.streams import Intake, Measured
+from gateway.verifier import VerifiedCall
+from gateway.wire import checksums, conditions, names, request, xml_read, xml_write
+
+log = Logger()
+_XML = ("Content-Type", "application/xml")
+_SMALLEST_PART = 5 * 1024**2  # S3: every part but the last
+MOST_PARTS = 10_000
+_DEFAULT_CHECKSUM = "CRC64NVME"  # what S3 keeps of an upload that was created without an algorithm
+
+
+async def create_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
+    """CreateMultipartUpload: the blob's name and the intent are durable before the backend hears of it."""
+    where, key = the(bucket), key_of(call)
+    names.check_key(key)
+    content = request.content(call.call.headers)
+    algorithm, kind = checksums.multipart_kind(call.call.headers)
+    location = gateway.location(where.location)
+    upload = await gateway.catalogue.uploads.create(
+        bucket=where.id,
+        key=key,
+        owner=owner_of(call),
+        location=location.name,
+        blob=await gateway.catalogue.blobs.name(location.name),
+        content=content,
+        checksum_algorithm=algorithm,
+        checksum_type=kind,
+    )
+    manifest = seal_manifest(gateway, where, key, content, location.capabilities)
+    token = (await location.createMPU(CreateMPURequest(name=upload.blob, metadata=manifest))).token
+    await gateway.catalogue.uploads.opened(upload.id, token)
+    headers = (_XML,)
+    if algorithm:
+        headers += (("x-amz-checksum-algorithm", algorithm), ("x-amz-checksum-type", kind))
+    return Reply(200, headers, xml_write.initiate_upload(where.name, key, upload.id))
+
+
+async def find_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket, *states: str) -> Upload:
+    """The call's upload if it is in one of the states, else NoSuchUpload."""
+    upload_id = call.route.params.get("uploadId", "")
+    upload = await gateway.catalogue.uploads.find(bucket.id, key_of(call), upload_id)
+    if upload is None or upload.state not in states:
+        raise S3Error("NoSuchUpload", fields={"UploadId": upload_id})
+    return upload
+
+
+def part_number(call: VerifiedCall) -> int:
+    """The call's ``partNumber``, 1 to 10,000."""
+    return request.integer(call.route.params.get("partNumber", ""), 1, MOST_PARTS, "partNumber")
+
+
+async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
+    """UploadPart: a number that is sent again replaces the earlier one once it is whole."""
+    number = part_number(call)
+    upload = await find_upload(gateway, call, the(bucket), "open")
+    intake = Intake(call.call, call.payload, limit=store.LARGEST_BODY, also=upload.checksum_algorithm or _DEFAULT_CHECKSUM)
+    if upload.checksum_algorithm and intake.promised not in ("", upload.checksum_algorithm):
+        raise S3Error(
+            "InvalidRequest",
+            f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm.lower()}, "
+            f"actual checksum Type: {intake.promised.lower()}",
+        )
+    if intake.size is None:
+        raise S3Error("MissingContentLength")
+    await intake.prove_empty()
+    measured = Measured(intake)
+    location = gateway.location(upload.location)
+    receipt = await send_part(location, upload, number, measured, intake.size)
+    await gateway.catalogue.uploads.put_part(
+        upload.id,
+        UploadedPart(
+            number=number,
+            size=intake.size,
+            stored=intake.size,
+            etag=intake.etag,
+            receipt=receipt,
+            crcs=measured.crcs(),
+            modified=gateway.clock(),
+            checksums=intake.checksums,
+        ),
+    )
+    told = {name: value for name, value in intake.checksums.items() if name in (intake.promised, upload.checksum_algorithm)}
+    return Reply(200, (("ETag", f'"{intake.etag}"'), *checksum_headers(told, "")))
+
+
+async def send_part(location: Location, upload: Upload, number: int, body: Measured, size: int) -> str:
+    """Give a part to the backend; its receipt."""
+    largest = location.capabilities.largest_part
+    if largest is not None and size > largest:
+        raise S3Error("EntityTooLarge", cause=f"location {location.name} takes parts up to {largest} bytes")
+    sent = UploadPartRequest(name=upload.blob, token=upload.token, number=number, body=body, size=size)
+    return (await location.uploadPart(sent)).receipt
+
+
+async def complete_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
+    """CompleteMultipartUpload: asked again with the same parts it gives the same answer (for seven days)."""
+    where, key = the(bucket), key_of(call)
+    upload = await find_upload(gateway, call, where, "open", "completing", "completed")
+    wanted = xml_read.complete_upload(await read_xml(call))
+    asked = hashlib.sha256("".join(f"{part.number}:{part.etag};" for part in wanted).encode()).hexdigest()
+    version = await gateway.catalogue.uploads.begin_completion(upload.id, asked)
+    if version is None:
+        try:
+            version = await _complete(gateway, call, upload, wanted)
+        except BaseException:
+            await gateway.catalogue.uploads.release_completion(upload.id)
+            raise
+    body = xml_write.complete_upload(where.name, key, version)
+    return Reply(200, (_XML,), body)
+
+
+async def _complete(
+    gateway: Gateway, call: VerifiedCall, upload: Upload, wanted: Sequence[xml_read.CompletedPart]
+) -> Version:
+    headers = call.call.headers
+    uploaded = {part.number: part for part in await gateway.catalogue.uploads.parts(upload.id, limit=MOST_PARTS)}
+    parts = _choose(upload, wanted, uploaded)
+    if "if-match" in headers or "if-none-match" in headers:
+        conditions.check_write(headers, await gateway.catalogue.versions.find(upload.bucket, upload.key))
+    size = sum(part.size for part in parts)
+    announced = headers.get("x-amz-mp-object-size")
+    if announced is not None and request.integer(announced, 0, 2**63, "x-amz-mp-object-size") != size:
+        raise S3Error("InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match the object's size")
+    whole, kind = whole_checksum(upload, parts)
+    _check_declared(headers, whole, kind)
+    location = gateway.location(upload.location)
+    done = await location.completeMPU(
+        CompleteMPURequest(
+            name=upload.blob,
+            token=upload.token,
+            parts=tuple(ChosenPart(number=part.number, size=part.stored, receipt=part.receipt) for part in parts),
+        )
+    )
+    new = NewVersion(
+        bucket=upload.bucket,
+        key=upload.key,
+        owner=upload.owner,
+        location=upload.location,
+        size=size,
+        stored=size,
+        etag=etag_of(parts),
+        pieces=store.pieces_of(done.blobs, [part.stored for part in parts], [part.crcs for part in parts]),
+        content=upload.content,
+        checksums=whole,
+        checksum_type=kind,
+        parts=tuple(PartFacts(part.number, part.size, _kept(part, upload)) for part in parts),
+    )
+    return await gateway.catalogue.uploads.commit_completion(
+        upload.id, new, check=lambda current: conditions.check_write(headers, current)
+    )
+
+
+def _kept(part: UploadedPart, upload: Upload) -> Mapping[str, str]:
+    """Which of a part's checksums S3 tells later: those of the algorithm that the upload was created with."""
+    return {name: value for name, value in part.checksums.items() if name == upload.checksum_algorithm}
+
+
+def whole_checksum(upload: Upload, parts: Sequence[UploadedPart]) -> tuple[Mapping[str, str], str]:
+    """The object's checksum from its parts', and which kind it is."""
+    algorithm = upload.checksum_algorithm or _DEFAULT_CHECKSUM
+    digests = [base64.b64decode(part.checksums[algorithm]) for part in parts]
+    if upload.checksum_type == checksums.COMPOSITE:
+        return {algorithm: checksums.composite(algorithm, digests)}, checksums.COMPOSITE
+    sized = zip(digests, (part.size for part in parts), strict=True)
+    return {algorithm: checksums.encode(checksums.full_object(algorithm, sized))}, checksums.FULL_OBJECT
+
+
+def _check_declared(headers: Mapping[str, str], whole: Mapping[str, str], kind: str) -> None:
+    """What CompleteMultipartUpload declares about the whole object must be what its parts make."""
+    declared_kind = headers.get("x-amz-checksum-type", "").upper()
+    if declared_kind and declared_kind != kind:
+        raise S3Error("InvalidRequest", f"The upload was created using the {kind} checksum type.")
+    declared = checksums.declared_object(headers)
+    if declared is not None and whole.get(declared[0]) != declared[1]:
+        raise checksums.mismatch(declared[0])
+
+
+def _choose(
+    upload: Upload, wanted: Sequence[xml_read.CompletedPart], uploaded: Mapping[int, UploadedPart]
+) -> list[UploadedPart]:
+    """The uploaded parts that the client lists, each with the ETag and checksums it lists."""
+    chosen = []
+    for row in wanted:
+        if upload.checksum_type == checksums.COMPOSITE and upload.checksum_algorithm not in row.checksums:
+            raise S3Error(
+                "InvalidRequest",
+                f"The upload was created using a {upload.checksum_algorithm.lower()} checksum. The complete request "
+                f"must include the checksum for each part. It was missing for part {row.number} in the request.",
+            )
+        part = uploaded.get(row.number)
+        if part is None or part.etag != row.etag:
+            raise S3Error("InvalidPart")
+        for name, value in row.checksums.items():
+            if part.checksums.get(name) != value:
+                raise S3Error("InvalidPart")
+        chosen.append(part)
+    for part in chosen[:-1]:
+        if part.size < _SMALLEST_PART:
+            raise S3Error(
+                "EntityTooSmall",
+                fields={
+                    "ProposedSize": str(part.size),
+                    "MinSizeAllowed": str(_SMALLEST_PART),
+                    "PartNumber": str(part.number),
+                    "ETag": part.etag,
+                },
+            )
+    return chosen
+
+
+def etag_of(parts: Sequence[UploadedPart]) -> str:
+    """S3's ETag of a multipart object: the MD5 of the parts' MD5s, and how many there were."""
+    digest = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)
+    return f"{digest.hexdigest()}-{len(parts)}"
+
+
+async def abort_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
+    """AbortMultipartUpload: durable with the catalogue's row; what the backend cannot do now the reaper does later."""
+    upload = await find_upload(gateway, call, the(bucket), "open")
+    await gateway.catalogue.uploads.begin_abort(upload.id)
+    try:
+        await gateway.location(upload.location).abortMPU(AbortMPURequest(name=upload.blob, token=upload.token))
+    except BackendError as fault:
+        log.warn("upload {id} could not be ended yet: {fault}", id=upload.id, fault=fault)
+    else:
+        await gateway.catalogue.uploads.forget(upload.id)
+    return Reply(204)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "CreateMultipartUpload": create_upload,
+    "UploadPart": upload_part,
+    "CompleteMultipartUpload": complete_upload,
+    "AbortMultipartUpload": abort_upload,
+}

@@ -1,0 +1,68 @@
+"""Objects are written: PutObject."""
+
+from __future__ import annotations
+
+from gateway.model import Bucket, NewVersion, Reply
+from gateway.operations import store
+from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
+from gateway.operations.get import checksum_headers
+from gateway.operations.manifest import seal_manifest
+from gateway.streams import Intake
+from gateway.verifier import VerifiedCall
+from gateway.wire import conditions, names, request
+
+_CONDITIONS = ("if-match", "if-none-match")
+
+
+async def put_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
+    """PutObject: everything that can be refused is refused before the body is read; 200 means it is durable."""
+    where, key, headers = the(bucket), key_of(call), call.call.headers
+    names.check_key(key)
+    content = request.content(headers)
+    if any(name in headers for name in _CONDITIONS):
+        conditions.check_write(headers, await gateway.catalogue.versions.find(where.id, key))
+    intake = Intake(call.call, call.payload, limit=store.LARGEST_BODY)
+    location = gateway.location(where.location)
+    manifest = seal_manifest(gateway, where, key, content, location.capabilities)
+    if intake.size is None:
+        kept = await store.keep_unsized(gateway, location, intake, where.id, key, owner_of(call), manifest)
+    else:
+        await intake.prove_empty()
+        kept = await store.keep(gateway, location, intake, manifest)
+    new = NewVersion(
+        bucket=where.id,
+        key=key,
+        owner=owner_of(call),
+        location=location.name,
+        size=kept.size,
+        stored=kept.size,
+        etag=intake.etag,
+        pieces=kept.pieces,
+        content=content,
+        checksums=intake.checksums,
+        checksum_type="FULL_OBJECT",
+    )
+    await commit(gateway, kept, new, call)
+    return Reply(200, (("ETag", f'"{intake.etag}"'), *checksum_headers(intake.checksums, "FULL_OBJECT")))
+
+
+async def commit(gateway: Gateway, kept: store.Kept, new: NewVersion, call: VerifiedCall) -> float:
+    """Make the version visible, with the conditions checked again inside the transaction; its Last-Modified.
+
+    Where that is refused, what was kept is nobody's and goes.
+    """
+    headers = call.call.headers
+    try:
+        version = await gateway.catalogue.versions.commit(
+            new, check=lambda current: conditions.check_write(headers, current)
+        )
+    except BaseException:
+        await gateway.catalogue.blobs.dispose(new.location, kept.names())
+        raise
+    finally:
+        if kept.upload:
+            await gateway.catalogue.uploads.forget(kept.upload)
+    return version.modified
+
+
+OPERATIONS: dict[str, Operation] = {"PutObject": put_object}

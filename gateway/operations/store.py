@@ -1,0 +1,127 @@
+"""A body becomes blobs of a location. What is kept here is referred to by nobody until the catalogue commits it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.bodies import BytesBody
+from gateway.errors import BackendError, S3Error
+from gateway.model import (
+    AbortMPURequest,
+    BlobSize,
+    Body,
+    ChosenPart,
+    CompleteMPURequest,
+    Content,
+    CreateMPURequest,
+    Piece,
+    PutRequest,
+    UploadPartRequest,
+)
+from gateway.operations.gateway import Gateway
+from gateway.plugins.location import Location
+from gateway.streams import Cut, Measured
+
+LARGEST_BODY = 5 * 1024**3  # S3: one PutObject or UploadPart carries at most 5 GiB
+_UNSIZED_PART = 8 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Bytes that are safe in a location. ``upload``: the catalogue's row to forget once they are committed."""
+
+    pieces: tuple[Piece, ...]
+    size: int
+    upload: str = ""
+
+    def names(self) -> list[str]:
+        return [piece.blob for piece in self.pieces]
+
+
+async def keep(gateway: Gateway, location: Location, body: Body, manifest: Mapping[str, str]) -> Kept:
+    """Put a body of known size, cut where it is larger than the backend's largest blob."""
+    size = body.size
+    assert size is not None, "a body of unknown size goes through keep_unsized"
+    largest = location.capabilities.largest_blob or size or 1
+    if size <= largest:
+        return Kept((await _put(gateway, location, body, size, manifest),), size)
+    cut, pieces = Cut(body), []
+    try:
+        for start in range(0, size, largest):
+            length = min(largest, size - start)
+            pieces.append(await _put(gateway, location, cut.slice(length), length, manifest))
+    except BaseException:
+        await gateway.catalogue.blobs.dispose(location.name, [piece.blob for piece in pieces])
+        raise
+    return Kept(tuple(pieces), size)
+
+
+async def _put(
+    gateway: Gateway, location: Location, body: Body, size: int, manifest: Mapping[str, str]
+) -> Piece:
+    name = await gateway.catalogue.blobs.name(location.name)
+    measured = Measured(body)
+    try:
+        await location.put(PutRequest(name=name, body=measured, size=size, metadata=manifest))
+    except BackendError:
+        # The backend may have kept it all the same (a lost answer); nobody will ever refer to it.
+        await gateway.catalogue.blobs.dispose(location.name, [name])
+        raise
+    return Piece(name, 0, size, measured.crcs())
+
+
+async def keep_unsized(
+    gateway: Gateway, location: Location, body: Body, bucket: int, key: bytes, owner: str, manifest: Mapping[str, str]
+) -> Kept:
+    """Keep a body whose length only its end tells, in parts of 8 MiB through the multipart hooks.
+
+    The row in the catalogue stays "opening": no client sees it, and the reaper ends what a crash leaves behind.
+    """
+    name = await gateway.catalogue.blobs.name(location.name)
+    upload = await gateway.catalogue.uploads.create(
+        bucket=bucket, key=key, owner=owner, location=location.name, blob=name, content=Content()
+    )
+    try:
+        token = (await location.createMPU(CreateMPURequest(name=name, metadata=manifest))).token
+        cut, chosen, crcs, total = Cut(body), [], [], 0
+        while data := await cut.upto(_UNSIZED_PART):
+            total += len(data)
+            if total > LARGEST_BODY:
+                raise S3Error("EntityTooLarge")
+            measured = Measured(BytesBody(data))
+            number = len(chosen) + 1
+            part = UploadPartRequest(name=name, token=token, number=number, body=measured, size=len(data))
+            receipt = (await location.uploadPart(part)).receipt
+            chosen.append(ChosenPart(number=number, size=len(data), receipt=receipt))
+            crcs.append(measured.crcs())
+        if not chosen:
+            return await _nothing(gateway, location, upload.id, name, manifest)
+        done = await location.completeMPU(CompleteMPURequest(name=name, token=token, parts=tuple(chosen)))
+    except BaseException:
+        await location.abortMPU(AbortMPURequest(name=name))
+        await gateway.catalogue.uploads.forget(upload.id)
+        raise
+    return Kept(pieces_of(done.blobs, [part.size for part in chosen], crcs), total, upload.id)
+
+
+async def _nothing(
+    gateway: Gateway, location: Location, upload: str, name: str, manifest: Mapping[str, str]
+) -> Kept:
+    """The body had no bytes at all: an empty blob instead of an upload without parts."""
+    await location.abortMPU(AbortMPURequest(name=name))
+    await gateway.catalogue.uploads.forget(upload)
+    return await keep(gateway, location, BytesBody(b""), manifest)
+
+
+def pieces_of(blobs: Sequence[BlobSize], sizes: Sequence[int], crcs: Sequence[bytes]) -> tuple[Piece, ...]:
+    """One piece per part: either each part is a blob of its own, or all lie in one blob, one after another."""
+    if len(blobs) == len(sizes):
+        return tuple(Piece(blob.name, 0, size, crc) for blob, size, crc in zip(blobs, sizes, crcs, strict=True))
+    if len(blobs) != 1:
+        raise BackendError(f"completeMPU joined {len(sizes)} parts into {len(blobs)} blobs")
+    pieces, start = [], 0
+    for size, crc in zip(sizes, crcs, strict=True):
+        pieces.append(Piece(blobs[0].name, start, size, crc))
+        start += size
+    return tuple(pieces)

@@ -1,0 +1,136 @@
+"""Forgets what nobody refers to any more: doomed blobs, uploads that ended or were left, names of dead processes.
+
+It deletes only names that this gateway's own catalogue issued, never below a running GET, and never before the process
+that took a name is known to be dead. What it does not know it leaves alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from gateway.catalogue import Catalogue
+from gateway.errors import BackendError
+from gateway.model import AbortMPURequest, DeleteRequest, ListRequest
+from gateway.plugins.location import Location
+
+log = Logger()
+_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What one pass did. ``failed`` counts what a storage refused; the next pass tries again."""
+
+    blobs: int = 0
+    uploads: int = 0
+    leases: int = 0
+    failed: int = 0
+
+
+class Reaper:
+    """Makes passes over the catalogue. ``passes`` may run beside serving; only one process of a gateway does it."""
+
+    def __init__(self, catalogue: Catalogue, locations: Mapping[str, Location]) -> None:
+        self._catalogue = catalogue
+        self._locations = locations
+        self._loop = task.LoopingCall(self._pass)
+
+    def start(self, interval: float, clock: IReactorTime) -> None:
+        """A pass now and one every ``interval`` seconds; a pass that takes longer is not overtaken."""
+        self._loop.clock = clock
+        self._loop.start(interval, now=True)
+
+    async def stop(self) -> None:
+        """No further pass; waits for the running one."""
+        running = self._loop.deferred
+        if self._loop.running:
+            self._loop.stop()
+        if running is not None:
+            await running
+
+    def _pass(self) -> Deferred[None]:
+        done = Deferred.fromCoroutine(self.reap())
+        done.addErrback(lambda failure: log.failure("the reaper's pass failed", failure=failure))
+        return done.addCallback(lambda _: None)
+
+    async def reap(self) -> Reaped:
+        """One pass over everything that is due."""
+        await self._catalogue.blobs.publish()
+        uploads, failed_uploads = await self._uploads()
+        leases, failed_leases = await self._leases()
+        blobs, failed_blobs = await self._doomed()
+        return Reaped(blobs, uploads, leases, failed_uploads + failed_leases + failed_blobs)
+
+    async def _uploads(self) -> tuple[int, int]:
+        ended = failed = 0
+        for upload in await self._catalogue.uploads.stale():
+            location = self._locations.get(upload.location)
+            if location is None:
+                continue
+            try:
+                await location.abortMPU(AbortMPURequest(name=upload.blob))
+            except BackendError as fault:
+                failed += 1
+                log.warn("upload {id} could not be ended: {fault}", id=upload.id, fault=fault)
+                continue
+            await self._catalogue.uploads.forget(upload.id)
+            ended += 1
+        return ended, failed
+
+    async def _leases(self) -> tuple[int, int]:
+        """Names that a dead process took and may have written, but never committed."""
+        ended = failed = 0
+        for lease in await self._catalogue.blobs.dead_leases():
+            location = self._locations.get(lease.location)
+            if location is None:
+                continue
+            try:
+                await self._sweep(location, lease.id)
+            except BackendError as fault:
+                failed += 1
+                log.warn("blobs of a dead process stay in {name}: {fault}", name=location.name, fault=fault)
+                continue
+            await self._catalogue.blobs.close_lease(lease.id)
+            ended += 1
+        return ended, failed
+
+    async def _sweep(self, location: Location, lease: str) -> None:
+        prefix, after = f"{lease}/", ""
+        while True:
+            page = await location.list(ListRequest(prefix=prefix, after=after, limit=_BATCH))
+            names = [blob.name for blob in page.blobs]
+            known = await self._catalogue.blobs.known(location.name, names)
+            for name in names:
+                if name not in known:
+                    await location.delete(DeleteRequest(name=name))
+            if page.after is None:
+                return
+            after = page.after
+
+    async def _doomed(self) -> tuple[int, int]:
+        gone = failed = 0
+        while due := await self._catalogue.blobs.doomed(_BATCH):
+            done: dict[str, list[str]] = {}
+            for where, name in due:
+                location = self._locations.get(where)
+                if location is None:
+                    continue
+                try:
+                    await location.delete(DeleteRequest(name=name))
+                except BackendError as fault:
+                    failed += 1
+                    log.warn("blob {name} stays in {where}: {fault}", name=name, where=where, fault=fault)
+                    continue
+                done.setdefault(where, []).append(name)
+            for where, names in done.items():
+                await self._catalogue.blobs.gone(where, names)
+                gone += len(names)
+            if sum(map(len, done.values())) < len(due):
+                break  # a storage refuses: try again with the next pass instead of turning in circles
+        return gone, failed
