@@ -6,8 +6,8 @@ Sizes and offsets are bytes, times are seconds since the epoch (float) unless a 
 from __future__ import annotations
 
 from gateway.model.bodies import (
-    Body,
     NOTHING,
+    Body,
     Region,
 )
 from gateway.model.hooks import (
@@ -28,9 +28,9 @@ from gateway.model.hooks import (
     HeadResult,
     HealthcheckRequest,
     HealthcheckResult,
+    ListedBlob,
     ListRequest,
     ListResult,
-    ListedBlob,
     PutRequest,
     PutResult,
     UploadPartRequest,
