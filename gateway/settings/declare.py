@@ -35,8 +35,9 @@ class Setting:
     ``kind`` decides what a plugin gets: text -> str; path -> absolute pathlib.Path (relative ones start at the
     configuration file's folder); integer -> int; boolean -> bool; choice -> one of ``choices``; url -> str (http or
     https, no trailing slash); seconds -> float (``30``, ``500ms``, ``5m``, ``2h``, ``7d``); size -> int bytes
-    (``100``, ``10M``, ``5GiB``); lines -> tuple of str, one per line. ``default`` is the text that would have been written; None: not set (the
-    value is None); REQUIRED: it must be written. ``low`` and ``high`` bound numbers (inclusive).
+    (``100``, ``10M``, ``5GiB``); lines -> tuple of str, one per line. ``default`` is the text that would have been
+    written; None: not set (the value is None); REQUIRED: it must be written. ``low`` and ``high`` bound numbers
+    (inclusive).
     """
 
     key: str

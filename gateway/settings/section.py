@@ -86,7 +86,9 @@ def _refuse_unknown(
             fix = f"did you mean {near}?"
         else:
             fix = "remove the line"
-        expected = "one of " + ", ".join(sorted(known)) if known else f"no keys in [{section.name}]"
+        expected = f"a key of [{section.name}]"
+        if known and not near:
+            expected = "one of " + ", ".join(sorted(known))
         seen = f"unknown key {entry.key} in [{section.name}]"
         faults.append(ConfigurationFault(document.file, entry.line, seen, expected, fix))
     return meant

@@ -79,7 +79,7 @@ def test_all_faults_of_a_section_are_found_at_once(tmp_path: Path, private: Path
     keys = "s3.bucket, s3.note, s3.parts, s3.url"
     assert faults[0].startswith("tahoe.cfg:1: seen no file") and "private/s3secret" in faults[0]
     assert faults[1:] == [  # the bucket is not reported as missing too: its key is there, misspelt
-        f"tahoe.cfg:3: seen unknown key s3.buckt in [storage]; expected one of {keys}; fix: did you mean s3.bucket?",
+        f"tahoe.cfg:3: seen unknown key s3.buckt in [storage]; expected a key of [storage]; fix: did you mean s3.bucket?",
         "tahoe.cfg:4: seen s3.parts = 'many'; expected a whole number, at least 1; "
         "fix: change s3.parts or remove the line",
         "tahoe.cfg:5: seen s3.url = a URL with a user or password; "

@@ -1,0 +1,1 @@
+"""tahoe.cfg and private/ become every room, built once and in order."""

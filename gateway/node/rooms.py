@@ -1,0 +1,164 @@
+"""From settings to open rooms: the data lock, the catalogue and the locations, and back again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.catalogue import Catalogue, CatalogueFault, open_catalogue
+from gateway.errors import BackendError, BackendUnfit
+from gateway.node.lock import DataInUse, DataLock
+from gateway.node.read import NodeSettings, Place
+from gateway.plugins.fitness import PluginBroken, PluginFault
+from gateway.plugins.limits import Limits
+from gateway.plugins.location import Location
+from gateway.plugins.marker import claim
+from gateway.plugins.metrics import Metrics
+from gateway.seal import Seal
+from gateway.settings import ConfigurationFault, ConfigurationFaults, Values
+
+# location, hook, outcome, seconds
+Report = Callable[[str, str, str, float], None]
+
+
+def unreported(location: str, hook: str, outcome: str, seconds: float) -> None:
+    """For whoever opens a location without counting what it does."""
+
+
+def lock_data(gateway: Values) -> DataLock:
+    """Make the data folder where it is missing, and lock it. Raises ConfigurationFault."""
+    folder: Path = gateway["data"]
+    try:
+        make_folder(folder)
+        return DataLock.take(folder)
+    except DataInUse as use:
+        who = f"process {use.pid}" if use.pid else "another process"
+        fix = f"stop it (kill {use.pid}) or give this gateway a folder of its own" if use.pid else "stop it"
+        raise gateway.fault("data", f"{folder} in use by the gateway of {who}", "one gateway per folder", fix) from use
+    except OSError as fault:
+        raise unwritable(gateway, "data", folder, fault) from fault
+
+
+def make_folder(folder: Path) -> None:
+    """A folder for us alone; its parent must exist, so that a typing slip makes no tree of folders."""
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+
+def unwritable(gateway: Values, key: str, folder: Path, fault: OSError) -> ConfigurationFault:
+    """A folder that cannot be made or written."""
+    missing = isinstance(fault, FileNotFoundError)
+    fix = f"mkdir {folder.parent}" if missing else f"make {folder} ours (chown, chmod 700) or change {key}"
+    return gateway.fault(key, f"{folder}: {fault.strerror}", "a folder that we can write", fix)
+
+
+def open_data(gateway: Values, seal: bytes, reactor: Any) -> Catalogue:
+    """Open the catalogue, made where it is missing. Raises ConfigurationFault."""
+    try:
+        return open_catalogue(gateway["data"], Seal(seal), reactor=reactor)
+    except CatalogueFault as fault:
+        fix = "use the gateway's version and private/seal that it was made with, or restore it from a backup"
+        raise gateway.fault("data", str(fault), "a catalogue that this version opens", fix) from fault
+
+
+def build(place: Place, report: Report = unreported) -> Location:
+    """The location, not yet open. Raises ConfigurationFault for whatever its plugin does wrong."""
+
+    def count(hook: str, outcome: str, seconds: float) -> None:
+        report(place.name, hook, outcome, seconds)
+
+    try:
+        # metrics inside the limit: they tell how fast the storage is, not how long the queue before it
+        return Location(place.name, _construct(place), (Metrics(count), Limits(place.concurrency)))
+    except (BackendUnfit, PluginFault) as fault:
+        raise misplaced(place, fault) from fault
+
+
+def _construct(place: Place) -> Any:
+    try:
+        return place.backend(place.values)
+    except (BackendUnfit, KeyboardInterrupt):
+        raise
+    except BaseException as reason:  # a stranger's constructor may fail in any way
+        raise PluginBroken(f"{place.distribution} fails: {type(reason).__name__}: {reason}") from reason
+
+
+def misplaced(place: Place, fault: BackendError | PluginFault) -> ConfigurationFault:
+    """What is wrong with a location, at the line of the setting to blame."""
+    if isinstance(fault, PluginFault):
+        expected, fix = "a working backend plugin", f"mend or reinstall {place.distribution}"
+        return place.values.fault("backend", f"backend = {place.type!r} ({fault})", expected, fix)
+    if isinstance(fault, BackendUnfit):
+        key, fix = fault.key or "backend", fault.fix or "change the settings of this location"
+        return place.values.fault(key, str(fault), "a storage that serves this gateway", fix)
+    seen = f"location {place.name!r} that fails: {type(fault).__name__}: {fault}"
+    fix = "mend the storage or correct this section, then try `gateway check`"
+    return place.values.fault("backend", seen, "a storage that answers", fix)
+
+
+async def open_place(place: Place, catalogue_id: str, report: Report) -> Location:
+    """An open location that belongs to our catalogue. Raises ConfigurationFault."""
+    location = build(place, report)
+    try:
+        await location.open()
+        await claim(location, catalogue_id)
+    except BackendError as fault:
+        await location.close()
+        raise misplaced(place, fault) from fault
+    except BaseException:
+        await location.close()
+        raise
+    return location
+
+
+@dataclass(slots=True)
+class Rooms:
+    """What an open gateway holds below its front door."""
+
+    lock: DataLock
+    catalogue: Catalogue
+    locations: dict[str, Location] = field(default_factory=dict)
+
+    async def close(self) -> None:
+        """In the opposite order of opening; the lock is given back whatever happens before."""
+        try:
+            for location in reversed(self.locations.values()):
+                await location.close()
+            await self.catalogue.close()
+        finally:
+            self.lock.release()
+
+
+async def open_rooms(settings: NodeSettings, reactor: Any, report: Report = unreported) -> Rooms:
+    """Raises ConfigurationFaults with the faults of all locations; then nothing stays open."""
+    gateway = settings.gateway
+    faults: list[ConfigurationFault] = []
+    try:
+        lock = lock_data(gateway)
+    except ConfigurationFault as fault:
+        raise ConfigurationFaults([fault]) from fault
+    try:
+        rooms = Rooms(lock, open_data(gateway, settings.seal, reactor))
+    except ConfigurationFault as fault:
+        lock.release()
+        raise ConfigurationFaults([fault]) from fault
+    except BaseException:
+        lock.release()
+        raise
+    try:
+        for place in settings.places:
+            try:
+                rooms.locations[place.name] = await open_place(place, rooms.catalogue.id, report)
+            except ConfigurationFault as fault:
+                faults.append(fault)
+        if faults:
+            raise ConfigurationFaults(faults)
+    except BaseException:
+        await rooms.close()
+        raise
+    return rooms
