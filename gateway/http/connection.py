@@ -1,0 +1,335 @@
+# ruff: noqa: N802 - Twisted chose these names
+"""One client's connection: heads in, one exchange at a time, deadlines, and an end that does not eat the reply."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from typing import TYPE_CHECKING, Protocol, cast
+
+from twisted.internet import protocol
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport, ITCPTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from gateway.errors import S3Error
+from gateway.http.exchange import Exchange
+from gateway.http.head import Head, HeadReader
+from gateway.http.limits import Limits
+from gateway.http.reply_writer import CONTINUE
+from gateway.http.request_body import RequestBody, Source
+from gateway.model import Call
+
+if TYPE_CHECKING:
+    from gateway.http.front import Front
+
+MOST_PENDING = 64 * 1024  # pipelined bytes that may wait behind a running call
+TLS_HANDSHAKE = 0x16  # the first byte of a ClientHello
+NO_HEAD = Head("-", "/", "", {}, 0, False, False, False, 0)
+
+
+class Wire(Protocol):
+    """What this room asks of a transport; TCP, UNIX and TLS transports have it all."""
+
+    def write(self, data: bytes) -> object: ...
+
+    def registerProducer(self, producer: object, streaming: bool) -> object: ...
+
+    def unregisterProducer(self) -> object: ...
+
+    def pauseProducing(self) -> object: ...
+
+    def resumeProducing(self) -> object: ...
+
+    def loseConnection(self) -> object: ...
+
+    def abortConnection(self) -> object: ...
+
+
+class Nobody:
+    """The source of bodies that never ask for more."""
+
+    def body_wanted(self) -> None: ...
+
+    def body_taken(self) -> None: ...
+
+
+NO_BODY = RequestBody(0, Limits(), Nobody())
+
+
+@implementer(IPushProducer, IHalfCloseableProtocol)
+class Connection(protocol.Protocol):
+    """Reads heads, gives each to an Exchange, and goes on only when its reply is out.
+
+    It is the transport's producer: between pauseProducing and resumeProducing the client is not taking its reply.
+    ``lost``: the transport is gone. ``stays``: the client may send another request after this reply.
+    """
+
+    def __init__(self, front: Front, peer: str) -> None:
+        self._front = front
+        self._limits = front.limits
+        self.peer = peer
+        self._wire: Wire
+        self.secure = False
+        self.lost = False
+        self.stalled = False
+        self._heads = HeadReader(front.limits)
+        self._head_due = True  # the deadline is that of a head, not that of an idle connection
+        self._pending = b""
+        self._exchange: Exchange | None = None
+        self._awaits_continue = False
+        self._advancing = False
+        self._held_back = False
+        self._half_closed = False
+        self._lingering = False
+        self._closing = False
+        self._dropped = 0
+        self._deadline = math.inf
+        self._stalled_at = 0.0
+        self._offset = 0
+        self._drained: Deferred[None] | None = None
+
+    # -- what the transport calls
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        self.secure = ISSLTransport.providedBy(transport)
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)  # else the last short write of a reply waits for the client's delayed ACK
+            transport.setTcpKeepAlive(True)
+        self._wire = cast(Wire, transport)
+        self._wire.registerProducer(self, True)
+        self._deadline = self._front.clock.seconds() + self._limits.head_seconds
+        if not self._front.admit(self):
+            self._refuse(S3Error("SlowDown", cause="too many connections"))
+
+    def dataReceived(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            body = exchange.body
+            if not body.ended:
+                data = body.feed(data)
+            self._pending += data
+            self._hold_back(body)
+            body.wake()
+        elif self._lingering:
+            self._dropped += len(data)
+            if self._dropped > self._limits.linger_bytes:
+                self._close()
+        else:
+            self._pending += data
+            self._advance()
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more; it may still read, or be gone: an answer that has not begun gets a little time."""
+        self._half_closed = True
+        exchange = self._exchange
+        if exchange is None:
+            self._close()
+            return
+        if not exchange.sent:
+            self._deadline = self._front.clock.seconds() + self._limits.linger_seconds
+        exchange.body.fail(S3Error("IncompleteBody", cause="the client ended the connection inside the body"))
+
+    def writeConnectionLost(self) -> None:
+        """Our own half-close is out; the rest is lingering."""
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self.lost = True
+        self._front.forget(self)
+        if self._exchange is not None:
+            self._exchange.leave()
+
+    def pauseProducing(self) -> None:
+        self.stalled = True
+        self._stalled_at = self._front.clock.seconds()
+
+    def resumeProducing(self) -> None:
+        self.stalled = False
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.callback(None)
+        self._advance()
+
+    def stopProducing(self) -> None:
+        """connectionLost says the same."""
+
+    # -- what an exchange and its body call
+
+    @property
+    def stays(self) -> bool:
+        return not (self._front.draining or self._half_closed or self.lost)
+
+    def send(self, data: bytes) -> None:
+        self._awaits_continue = False
+        self._wire.write(data)
+
+    def drained(self) -> Deferred[None]:
+        """Fires when the client took what was written."""
+        self._drained = Deferred()
+        return self._drained
+
+    def abort(self) -> None:
+        if not self.lost:
+            self._lingering = True
+            self._wire.abortConnection()
+
+    def exchanged(self, exchange: Exchange) -> None:
+        """The exchange is over: the next head, or the end of the connection."""
+        self._exchange = None
+        if self.lost or self._lingering:
+            return
+        if not exchange.keep:
+            self._linger()
+            return
+        self._head_due = False
+        self._deadline = self._front.clock.seconds() + self._limits.idle_seconds
+        self._advance()
+
+    def body_wanted(self) -> None:
+        if self._awaits_continue:
+            self._awaits_continue = False
+            self._wire.write(CONTINUE)
+
+    def body_taken(self) -> None:
+        self._let_go()
+
+    # -- heads
+
+    def _advance(self) -> None:
+        """Take heads from what is pending while nothing is being answered and the client takes its replies."""
+        if self._advancing:
+            return  # an answer that was ready at once: the loop below goes on
+        self._advancing = True
+        while self._pending and self._exchange is None and not self._lingering and not self.stalled:
+            data, self._pending = self._pending, b""
+            self._take_head(data)
+        self._advancing = False
+        if self._held_back and self._exchange is None and not self._pending:
+            self._let_go()
+
+    def _take_head(self, data: bytes) -> None:
+        if data[0] == TLS_HANDSHAKE and not self._heads.begun and not self.secure:
+            self._front.saw_tls(self.peer)
+            self._close()
+            return
+        try:
+            head, rest = self._heads.feed(data)
+        except S3Error as fault:
+            self._refuse(fault)
+            return
+        if head is not None:
+            self._begin(head, rest)
+        elif not self._head_due and self._heads.begun:
+            self._head_due = True
+            self._deadline = self._front.clock.seconds() + self._limits.head_seconds
+
+    def _begin(self, head: Head, rest: bytes) -> None:
+        body = NO_BODY
+        if head.length != 0:
+            body = RequestBody(head.length, self._limits, self)
+            rest = body.feed(rest) if rest else b""
+        self._pending = rest
+        self._deadline = math.inf
+        self._awaits_continue = head.expects and not body.ended and not body.received
+        self._exchange = exchange = Exchange(self._front, self, head, self._call(head, body), body)
+        if isinstance(body.fault, S3Error):
+            exchange.refuse(body.fault)
+        else:
+            self._hold_back(body)
+            exchange.start()
+
+    def _call(self, head: Head, body: RequestBody) -> Call:
+        return Call(
+            f"{random.getrandbits(64):016X}",
+            head.method,
+            head.path,
+            head.query,
+            head.headers,
+            body,
+            self.peer,
+            self.secure,
+            time.time(),
+        )
+
+    def _refuse(self, fault: S3Error, status: int | None = None) -> None:
+        """Answer what never became a call, and end the connection."""
+        self._exchange = Exchange(self._front, self, NO_HEAD, self._call(NO_HEAD, NO_BODY), NO_BODY)
+        self._exchange.refuse(fault, status)
+
+    # -- holding the client back
+
+    def _hold_back(self, body: RequestBody) -> None:
+        if not self._held_back and (body.full or len(self._pending) > MOST_PENDING):
+            self._held_back = True
+            self._wire.pauseProducing()
+
+    def _let_go(self) -> None:
+        if self._held_back and len(self._pending) <= MOST_PENDING and not (self.lost or self._closing):
+            self._held_back = False
+            self._wire.resumeProducing()
+
+    # -- ends
+
+    def _linger(self) -> None:
+        """The reply is written: end our side, and drop what still comes, so that no reset overtakes the reply."""
+        self._lingering = True
+        self._pending = b""
+        self._deadline = self._front.clock.seconds() + self._limits.linger_seconds
+        if self._half_closed:
+            self._close()
+            return
+        self._let_go()
+        self._wire.unregisterProducer()
+        if self.secure:
+            self._wire.loseConnection()  # sends close_notify and reads on until the client's
+        elif ITCPTransport.providedBy(self.transport):
+            self.transport.loseWriteConnection()
+
+    def _close(self) -> None:
+        """End the connection as soon as what was written is out."""
+        if not self._closing and not self.lost:
+            self._lingering = self._closing = True
+            self._deadline = self._front.clock.seconds() + self._limits.stall_seconds
+            self._wire.unregisterProducer()
+            self._wire.loseConnection()
+
+    def retire(self) -> None:
+        """The server is stopping: an idle connection ends now, a busy one with its reply."""
+        if self._exchange is None and not self._heads.begun and not self._lingering:
+            self._close()
+
+    # -- deadlines
+
+    def watch(self, now: float) -> None:
+        """Called every sweep: whoever is late is answered, cut off or let go."""
+        if self.stalled and not self._lingering:
+            offset = getattr(self.transport, "offset", 0)  # Twisted's count of what the socket took of its buffer
+            if offset != self._offset:
+                self._offset = offset
+                self._stalled_at = now
+            elif now - self._stalled_at >= self._limits.stall_seconds:
+                self.abort()
+        elif now >= self._deadline:
+            self._overdue()
+        elif self._exchange is not None:
+            self._exchange.body.watch(now)
+
+    def _overdue(self) -> None:
+        if self._closing:
+            self.abort()
+        elif self._lingering:
+            self._close()
+        elif self._exchange is not None:
+            self._deadline = math.inf
+            if not self._exchange.sent:
+                self.abort()
+        elif self._heads.begun:
+            self._refuse(S3Error("RequestTimeout", cause="the head of the request came too slowly"), 408)
+        else:
+            self._close()
+
+
+_: type[Source] = Connection
