@@ -14,7 +14,7 @@ from gateway.errors import BackendError, ClientGone, S3Error, to_s3
 from gateway.model import Bucket, Call, Facts, Reply
 from gateway.operations import OPERATIONS, Gateway
 from gateway.wire import codes, xml_write
-from gateway.wire.route import Route, refuse_unsupported, route
+from gateway.wire.route import refuse_unsupported, route
 
 log = Logger()
 
@@ -41,7 +41,7 @@ class Gate:
             operation = OPERATIONS.get(target.operation)
             if operation is None:
                 raise S3Error("NotImplemented", cause=f"{target.operation} is not built yet")
-            refuse_unsupported(target.operation, call.headers)
+            refuse_unsupported(target.operation, target.headers)
             reply = await operation(self._gateway, verified, bucket)
             return dataclasses.replace(reply, facts=facts)
         except S3Error as refusal:
@@ -56,7 +56,7 @@ class Gate:
 
     async def _authorise(self, verified: verifier.VerifiedCall) -> Bucket | None:
         """The bucket that the call is about; raises S3Error where it is missing or the account may not do this."""
-        target, headers = verified.route, verified.call.headers
+        target, headers = verified.route, verified.route.headers
         bucket = None
         if target.bucket is not None and target.operation != "CreateBucket":
             bucket = await self._gateway.catalogue.buckets.find(target.bucket)
@@ -76,15 +76,7 @@ def _refuse(call: Call, refusal: S3Error, facts: Facts) -> Reply:
     facts = dataclasses.replace(facts, code=refusal.code, cause=refusal.cause)
     if row.status == 304:
         return Reply(304, refusal.headers, facts=facts)
-    resource = _resource(call)
     message = row.message if refusal.message is None else refusal.message
-    body = xml_write.error(refusal.code, message, resource, call.id, refusal.fields)
+    body = xml_write.error(refusal.code, message, call.path, call.id, refusal.fields)
     headers = (("Content-Type", "application/xml"), *refusal.headers)
     return Reply(row.status, headers, body, facts=facts)
-
-
-def _resource(call: Call) -> str:
-    return call.path
-
-
-__all__ = ["Gate", "Route"]

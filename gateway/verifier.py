@@ -47,7 +47,7 @@ async def verify(call: Call, route: Route, catalogue: Catalogue, rules: Rules) -
     """
     claim = signature.read_claim(call)
     if claim is None:
-        return VerifiedCall(call, route, None, "", signature.anonymous(call), _BUILT_BY_THE_VERIFIER)
+        return VerifiedCall(call, route, None, "", signature.anonymous_payload(call), _BUILT_BY_THE_VERIFIER)
     known = await catalogue.accounts.signer(claim.access_key)
     account, secret = known if known is not None else (None, None)
     payload = signature.verify(
@@ -58,5 +58,6 @@ async def verify(call: Call, route: Route, catalogue: Catalogue, rules: Rules) -
         region=rules.region,
         unsigned_over_http=rules.unsigned_over_http,
         v2=rules.signature_v2,
+        bucket_in_host="" if route.bucket is None or call.path.startswith(f"/{route.bucket}") else route.bucket,
     )
     return VerifiedCall(call, route, account, claim.access_key, payload, _BUILT_BY_THE_VERIFIER)

@@ -14,7 +14,7 @@ from gateway.wire import codes, conditions, names, xml_read, xml_write
 
 async def delete_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
     """DeleteObject: 204 whether or not the key was there, unless a condition says otherwise."""
-    headers = call.call.headers
+    headers = call.route.headers
     await gateway.catalogue.versions.remove(
         the(bucket).id, key_of(call), check=lambda current: conditions.check_delete(headers, current)
     )

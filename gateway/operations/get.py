@@ -96,7 +96,7 @@ async def get_object_acl(gateway: Gateway, call: VerifiedCall, bucket: Bucket | 
 
 
 async def _view(gateway: Gateway, call: VerifiedCall, version: Version) -> _View:
-    headers, params = call.call.headers, call.route.params
+    headers, params = call.route.headers, call.route.params
     conditions.check_read(headers, version.etag, version.modified)
     out = describe(version, params)
     if params.get("partNumber"):
@@ -143,7 +143,7 @@ def describe(version: Version, params: Mapping[str, str]) -> tuple[tuple[str, st
     content = dict(version.content.headers)
     for param, header in _OVERRIDES.items():
         if param in params:
-            content[header] = request.header_value(params[param], param)
+            content[header] = request.check_header_value(param, params[param])
     out = [
         ("Last-Modified", request.format_http_date(version.modified)),
         ("ETag", f'"{version.etag}"'),

@@ -12,8 +12,6 @@ from gateway.verifier import VerifiedCall
 from gateway.wire import request, xml_write
 
 _XML = ("Content-Type", "application/xml")
-_PAGE = 1000
-_MOST = 2**31 - 1  # AWS reads max-keys as a 32-bit number and then gives at most 1,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +26,8 @@ def _asked(params: Mapping[str, str]) -> _Asked:
     encoding = params.get("encoding-type", "")
     if encoding not in ("", "url"):
         raise S3Error("InvalidArgument", "Invalid Encoding Method specified in Request")
-    text = params.get("max-keys", "")
-    limit = request.integer(text, 0, _MOST, "max-keys") if text else _PAGE
-    return _Asked(params.get("prefix", "").encode(), params.get("delimiter", "").encode(), encoding, min(limit, _PAGE))
+    limit = request.page_size(params, "max-keys")
+    return _Asked(params.get("prefix", "").encode(), params.get("delimiter", "").encode(), encoding, limit)
 
 
 async def _page(gateway: Gateway, bucket: Bucket, asked: _Asked, after: bytes) -> ListingPage:

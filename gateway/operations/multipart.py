@@ -31,7 +31,7 @@ from gateway.operations.xml_body import read_xml
 from gateway.plugins.location import Location
 from gateway.streams import Intake, Measured
 from gateway.verifier import VerifiedCall
-from gateway.wire import checksums, conditions, names, request, xml_read, xml_write
+from gateway.wire import checksums, conditions, request, xml_read, xml_write
 
 log = Logger()
 _XML = ("Content-Type", "application/xml")
@@ -43,9 +43,8 @@ _DEFAULT_CHECKSUM = "CRC64NVME"  # what S3 keeps of an upload that was created w
 async def create_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
     """CreateMultipartUpload: the blob's name and the intent are durable before the backend hears of it."""
     where, key = the(bucket), key_of(call)
-    names.check_key(key)
-    content = request.content(call.call.headers)
-    algorithm, kind = checksums.multipart_kind(call.call.headers)
+    content = request.content(call.route.headers)
+    algorithm, kind = checksums.multipart_kind(call.route.headers)
     location = gateway.location(where.location)
     upload = await gateway.catalogue.uploads.create(
         bucket=where.id,
@@ -84,7 +83,8 @@ async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
     """UploadPart: a number that is sent again replaces the earlier one once it is whole."""
     number = part_number(call)
     upload = await find_upload(gateway, call, the(bucket), "open")
-    intake = Intake(call.call, call.payload, limit=store.LARGEST_BODY, also=upload.checksum_algorithm or _DEFAULT_CHECKSUM)
+    also = upload.checksum_algorithm or _DEFAULT_CHECKSUM
+    intake = Intake(call.call.body, call.route.headers, call.payload, limit=store.LARGEST_BODY, also=also)
     if upload.checksum_algorithm and intake.promised not in ("", upload.checksum_algorithm):
         raise S3Error(
             "InvalidRequest",
@@ -110,7 +110,8 @@ async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
             checksums=intake.checksums,
         ),
     )
-    told = {name: value for name, value in intake.checksums.items() if name in (intake.promised, upload.checksum_algorithm)}
+    asked_for = (intake.promised, upload.checksum_algorithm)
+    told = {name: value for name, value in intake.checksums.items() if name in asked_for}
     return Reply(200, (("ETag", f'"{intake.etag}"'), *checksum_headers(told, "")))
 
 
@@ -143,7 +144,7 @@ async def complete_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket |
 async def _complete(
     gateway: Gateway, call: VerifiedCall, upload: Upload, wanted: Sequence[xml_read.CompletedPart]
 ) -> Version:
-    headers = call.call.headers
+    headers = call.route.headers
     uploaded = {part.number: part for part in await gateway.catalogue.uploads.parts(upload.id, limit=MOST_PARTS)}
     parts = _choose(upload, wanted, uploaded)
     if "if-match" in headers or "if-none-match" in headers:

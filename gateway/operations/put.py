@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from gateway.model import Bucket, NewVersion, Reply
+from dataclasses import replace
+
+from gateway.model import Bucket, NewVersion, Reply, Version
 from gateway.operations import store
 from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
 from gateway.operations.get import checksum_headers
 from gateway.operations.manifest import seal_manifest
 from gateway.streams import Intake
 from gateway.verifier import VerifiedCall
-from gateway.wire import conditions, names, request
+from gateway.wire import conditions, request
 
 _CONDITIONS = ("if-match", "if-none-match")
 
 
 async def put_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
     """PutObject: everything that can be refused is refused before the body is read; 200 means it is durable."""
-    where, key, headers = the(bucket), key_of(call), call.call.headers
-    names.check_key(key)
+    where, key, headers = the(bucket), key_of(call), call.route.headers
     content = request.content(headers)
     if any(name in headers for name in _CONDITIONS):
         conditions.check_write(headers, await gateway.catalogue.versions.find(where.id, key))
-    intake = Intake(call.call, call.payload, limit=store.LARGEST_BODY)
+    intake = Intake(call.call.body, call.route.headers, call.payload, limit=store.LARGEST_BODY)
     location = gateway.location(where.location)
     manifest = seal_manifest(gateway, where, key, content, location.capabilities)
     if intake.size is None:
@@ -37,7 +38,7 @@ async def put_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None
         size=kept.size,
         stored=kept.size,
         etag=intake.etag,
-        pieces=kept.pieces,
+        pieces=(),
         content=content,
         checksums=intake.checksums,
         checksum_type="FULL_OBJECT",
@@ -46,15 +47,15 @@ async def put_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None
     return Reply(200, (("ETag", f'"{intake.etag}"'), *checksum_headers(intake.checksums, "FULL_OBJECT")))
 
 
-async def commit(gateway: Gateway, kept: store.Kept, new: NewVersion, call: VerifiedCall) -> float:
-    """Make the version visible, with the conditions checked again inside the transaction; its Last-Modified.
+async def commit(gateway: Gateway, kept: store.Kept, new: NewVersion, call: VerifiedCall) -> Version:
+    """Make the version visible, with the conditions checked again inside the transaction.
 
-    Where that is refused, what was kept is nobody's and goes.
+    Where that is refused, what was kept for it is nobody's and goes (blobs that others refer to stay).
     """
-    headers = call.call.headers
+    headers = call.route.headers
     try:
-        version = await gateway.catalogue.versions.commit(
-            new, check=lambda current: conditions.check_write(headers, current)
+        return await gateway.catalogue.versions.commit(
+            replace(new, pieces=kept.pieces), check=lambda current: conditions.check_write(headers, current)
         )
     except BaseException:
         await gateway.catalogue.blobs.dispose(new.location, kept.names())
@@ -62,7 +63,6 @@ async def commit(gateway: Gateway, kept: store.Kept, new: NewVersion, call: Veri
     finally:
         if kept.upload:
             await gateway.catalogue.uploads.forget(kept.upload)
-    return version.modified
 
 
 OPERATIONS: dict[str, Operation] = {"PutObject": put_object}

@@ -57,9 +57,7 @@ async def keep(gateway: Gateway, location: Location, body: Body, manifest: Mappi
     return Kept(tuple(pieces), size)
 
 
-async def _put(
-    gateway: Gateway, location: Location, body: Body, size: int, manifest: Mapping[str, str]
-) -> Piece:
+async def _put(gateway: Gateway, location: Location, body: Body, size: int, manifest: Mapping[str, str]) -> Piece:
     name = await gateway.catalogue.blobs.name(location.name)
     measured = Measured(body)
     try:
@@ -105,9 +103,7 @@ async def keep_unsized(
     return Kept(pieces_of(done.blobs, [part.size for part in chosen], crcs), total, upload.id)
 
 
-async def _nothing(
-    gateway: Gateway, location: Location, upload: str, name: str, manifest: Mapping[str, str]
-) -> Kept:
+async def _nothing(gateway: Gateway, location: Location, upload: str, name: str, manifest: Mapping[str, str]) -> Kept:
     """The body had no bytes at all: an empty blob instead of an upload without parts."""
     await location.abortMPU(AbortMPURequest(name=name))
     await gateway.catalogue.uploads.forget(upload)

@@ -13,13 +13,14 @@ _LISTS = ("CompleteMultipartUpload", "DeleteObjects")
 
 
 async def read_xml(call: VerifiedCall, *, digest_required: bool = False) -> bytes:
-    """The body, with its signature, digests and length proved. ``digest_required``: S3 wants Content-MD5 or a checksum."""
+    """The body, with its signature, digests and length proved.
+
+    ``digest_required``: S3 refuses this one without Content-MD5 or a checksum.
+    """
     limit = LARGEST_LIST if call.route.operation in _LISTS else LARGEST_DOCUMENT
-    intake = Intake(call.call, call.payload, limit=limit, too_large="MaxMessageLengthExceeded")
+    intake = Intake(call.call.body, call.route.headers, call.payload, limit=limit, too_large="MaxMessageLengthExceeded")
     if digest_required and not intake.has_promise:
-        raise S3Error(
-            "InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
-        )
+        raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
     try:
         return await read_all(intake)
     finally:

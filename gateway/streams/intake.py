@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from gateway.errors import S3Error
-from gateway.model import Body, Call
+from gateway.model import Body
 from gateway.streams.digest import Digests
 from gateway.wire import checksums
 from gateway.wire.chunked import Decoder
@@ -25,15 +25,22 @@ class Intake:
     """
 
     def __init__(
-        self, call: Call, payload: Payload, *, limit: int, too_large: str = "EntityTooLarge", also: str = ""
+        self,
+        body: Body,
+        headers: Mapping[str, str],
+        payload: Payload,
+        *,
+        limit: int,
+        too_large: str = "EntityTooLarge",
+        also: str = "",
     ) -> None:
-        self.size = payload.decoded_length if payload.framed else call.body.size
+        self.size = payload.decoded_length if payload.framed else body.size
         if self.size is not None and self.size > limit:
             raise S3Error(too_large, fields={"ProposedSize": str(self.size), "MaxSizeAllowed": str(limit)})
-        self._expected = checksums.requested(call.headers)
+        self._expected = checksums.requested(headers)
         self._limit = limit
         self._too_large = too_large
-        self._body: Body = call.body
+        self._body = body
         self._payload = payload
         self._decoder = Decoder(payload) if payload.framed else None
         self.promised = self._expected.algorithm
