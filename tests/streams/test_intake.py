@@ -116,7 +116,7 @@ def test_an_announced_length_over_the_limit_is_refused_before_a_byte_is_read() -
 @ensureDeferred
 async def test_framed_chunks_come_out_without_their_frames_and_the_trailer_is_proved() -> None:
     crc = base64.b64encode((0xE3069283).to_bytes(4, "big")).decode()  # CRC32C of "123456789"
-    raw = b"5\r\n12345\r\n4\r\n6789\r\n0\r\nx-amz-checksum-crc32c:" + crc.encode() + b"\r\n\r\n"
+    raw = b"9\r\n123456789\r\n0\r\nx-amz-checksum-crc32c:" + crc.encode() + b"\r\n\r\n"
     payload = Payload(framed=True, decoded_length=9, trailers=("x-amz-checksum-crc32c",))
     body = intake([raw[:7], raw[7:]], {"x-amz-trailer": "x-amz-checksum-crc32c"}, payload)
     assert body.size == 9
