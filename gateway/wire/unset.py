@@ -1,0 +1,58 @@
+"""What S3 answers to GET of a sub-resource that nobody ever configured.
+
+Each row is an error code or a document, as the operation's own page in the API reference says; callers check first
+that the bucket, and for object operations the object, exists.
+"""
+
+from __future__ import annotations
+
+from gateway.errors import S3Error
+from gateway.wire.xml_text import document
+
+_ERRORS: dict[str, str] = {
+    "GetBucketCors": "NoSuchCORSConfiguration",
+    "GetBucketEncryption": "ServerSideEncryptionConfigurationNotFoundError",
+    "GetBucketLifecycleConfiguration": "NoSuchLifecycleConfiguration",
+    "GetBucketOwnershipControls": "OwnershipControlsNotFoundError",
+    "GetBucketPolicy": "NoSuchBucketPolicy",
+    "GetBucketPolicyStatus": "NoSuchBucketPolicy",
+    "GetBucketReplication": "ReplicationConfigurationNotFoundError",
+    "GetBucketTagging": "NoSuchTagSet",
+    "GetBucketWebsite": "NoSuchWebsiteConfiguration",
+    "GetObjectLockConfiguration": "ObjectLockConfigurationNotFoundError",
+    "GetPublicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
+    "GetBucketAnalyticsConfiguration": "NoSuchConfiguration",
+    "GetBucketIntelligentTieringConfiguration": "NoSuchConfiguration",
+    "GetBucketInventoryConfiguration": "NoSuchConfiguration",
+    "GetBucketMetricsConfiguration": "NoSuchConfiguration",
+}
+
+# A bucket made without Object Lock cannot be asked about its objects' locks.
+_NO_LOCK = frozenset(("GetObjectRetention", "GetObjectLegalHold"))
+
+_NONE_LISTED = "<IsTruncated>false</IsTruncated>"
+_DOCUMENTS: dict[str, bytes] = {
+    "GetBucketAccelerateConfiguration": document("AccelerateConfiguration"),
+    "GetBucketLogging": document("BucketLoggingStatus"),
+    "GetBucketNotificationConfiguration": document("NotificationConfiguration"),
+    "GetBucketRequestPayment": document("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
+    "GetBucketVersioning": document("VersioningConfiguration"),
+    "GetObjectTagging": document("Tagging", "<TagSet></TagSet>"),
+    "ListBucketAnalyticsConfigurations": document("ListBucketAnalyticsConfigurationResult", _NONE_LISTED),
+    "ListBucketIntelligentTieringConfigurations": document(
+        "ListBucketIntelligentTieringConfigurationsOutput", _NONE_LISTED
+    ),
+    "ListBucketInventoryConfigurations": document("ListInventoryConfigurationsResult", _NONE_LISTED),
+    "ListBucketMetricsConfigurations": document("ListMetricsConfigurationsResult", _NONE_LISTED),
+}
+
+OPERATIONS: frozenset[str] = frozenset((*_ERRORS, *_NO_LOCK, *_DOCUMENTS))
+
+
+def unset(operation: str, bucket: str) -> bytes:
+    """The document for one of OPERATIONS (KeyError for another), or S3's "not set" error raised as S3Error."""
+    if operation in _NO_LOCK:
+        raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration", fields={"BucketName": bucket})
+    if code := _ERRORS.get(operation):
+        raise S3Error(code, fields={"BucketName": bucket})
+    return _DOCUMENTS[operation]
