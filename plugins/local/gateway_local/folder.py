@@ -28,6 +28,7 @@ Name = tuple[str, ...]
 
 SEGMENT = re.compile(r"[a-z0-9]{1,40}")
 DEPTH = 3
+_STAGED = re.compile(r"[0-9a-f]{32}")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a planted pipe must not hold the thread
 _KEPT = 128  # open directories
@@ -102,7 +103,7 @@ class Folder:
         return Directory(os.open(name, _DIRECTORY, dir_fd=self._root.fd))
 
     def _sweep(self) -> None:
-        for name in os.listdir(self.staging.fd):
+        for name in filter(_STAGED.fullmatch, os.listdir(self.staging.fd)):
             with suppress(OSError):  # another process finished it, or still holds it
                 file = os.open(name, _READ, dir_fd=self.staging.fd)
                 try:
