@@ -16,7 +16,8 @@ from twisted.logger import Logger
 
 from gateway.catalogue import Catalogue
 from gateway.errors import BackendError
-from gateway.model import AbortMPURequest, DeleteRequest, ListRequest
+from gateway.model import DeleteRequest, ListRequest
+from gateway.operations.store import end_upload
 from gateway.plugins.location import Location
 
 log = Logger()
@@ -74,7 +75,7 @@ class Reaper:
             if location is None:
                 continue
             try:
-                await location.abortMPU(AbortMPURequest(name=upload.blob))
+                await end_upload(location, upload.blob)
             except BackendError as fault:
                 failed += 1
                 log.warn("upload {id} could not be ended: {fault}", id=upload.id, fault=fault)

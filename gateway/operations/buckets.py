@@ -25,7 +25,14 @@ async def list_buckets(gateway: Gateway, call: VerifiedCall, bucket: Bucket | No
     if len(found) > limit:
         found = found[:limit]
         following = gateway.seal_token(b"buckets:" + call.account.id.encode(), found[-1].name.encode())
-    body = xml_write.list_buckets(call.account, found, region=gateway.region, prefix=prefix, token=following)
+    paged = "max-buckets" in params or "continuation-token" in params or "prefix" in params
+    body = xml_write.list_buckets(
+        call.account,
+        found,
+        region=gateway.region if paged else None,
+        prefix=prefix or None,
+        next_token=following or None,
+    )
     return Reply(200, (_XML,), body)
 
 

@@ -9,7 +9,7 @@ from gateway import access
 from gateway.errors import S3Error
 from gateway.model import Bucket, Content, NewVersion, Piece, Reply, Version
 from gateway.operations import store
-from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
+from gateway.operations.gateway import Gateway, Operation, found_again, key_of, owner_of, the
 from gateway.operations.manifest import seal_manifest
 from gateway.operations.put import commit
 from gateway.streams import Outflow, Tally
@@ -68,7 +68,9 @@ async def copy_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
             version = await _read_through(gateway, call, where, new, pieces, wanted)
     finally:
         reading.close()
-    return Reply(200, (_XML,), xml_write.copy_object(version))
+    return Reply(
+        200, (_XML,), xml_write.copy_object(version.etag, version.modified, version.checksums, version.checksum_type)
+    )
 
 
 async def _describe(gateway: Gateway, call: VerifiedCall, source: Source, bucket: Bucket) -> NewVersion:
@@ -137,4 +139,4 @@ def _content(headers: Mapping[str, str], source: Source, bucket: Bucket, key: by
     )
 
 
-OPERATIONS: dict[str, Operation] = {"CopyObject": copy_object}
+OPERATIONS: dict[str, Operation] = {"CopyObject": found_again(copy_object)}

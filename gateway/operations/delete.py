@@ -29,20 +29,22 @@ async def delete_objects(gateway: Gateway, call: VerifiedCall, bucket: Bucket | 
         [row.key for row in wanted.objects],
         [partial(_check_row, row) for row in wanted.objects],
     )
-    deleted, failed = [], []
-    for row, outcome in zip(wanted.objects, outcomes, strict=True):
-        if isinstance(outcome, S3Error):
-            failed.append((row.key, outcome.code, outcome.message or codes.CODES[outcome.code].message))
-        elif not wanted.quiet:
-            deleted.append(row.key)
-    return Reply(200, (("Content-Type", "application/xml"),), xml_write.delete_result(deleted, failed))
+    deletions = [_deletion(row, outcome) for row, outcome in zip(wanted.objects, outcomes, strict=True)]
+    return Reply(200, (("Content-Type", "application/xml"),), xml_write.delete_result(deletions, wanted.quiet))
 
 
-def _check_row(row: xml_read.DeletedKey, current: Version | None) -> None:
+def _check_row(row: xml_read.DeleteTarget, current: Version | None) -> None:
     names.check_key(row.key)
-    if row.version_id not in (None, "", "null"):
+    if row.version_id not in (None, "null"):
         raise S3Error("NoSuchVersion")
-    conditions.check_delete(row.conditions(), current)
+    conditions.check_delete_values(row.etag, row.mtime, row.size, current)
+
+
+def _deletion(row: xml_read.DeleteTarget, outcome: Version | S3Error | None) -> xml_write.Deletion:
+    if not isinstance(outcome, S3Error):
+        return xml_write.Deletion(row.key, row.version_id)
+    message = outcome.message or codes.CODES[outcome.code].message
+    return xml_write.Deletion(row.key, row.version_id, outcome.code, message)
 
 
 OPERATIONS: dict[str, Operation] = {"DeleteObject": delete_object, "DeleteObjects": delete_objects}

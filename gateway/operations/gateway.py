@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.catalogue import Catalogue
+from gateway.catalogue import BlobDoomed, Catalogue, VersionGone
 from gateway.errors import S3Error
 from gateway.model import Bucket, Reply
 from gateway.plugins.location import Location
@@ -47,7 +47,23 @@ class Gateway:
             raise S3Error("InvalidArgument", "The continuation token provided is incorrect") from None
 
 
+_TRIES = 10
+
 Operation = Callable[[Gateway, VerifiedCall, Bucket | None], Awaitable[Reply]]
+
+
+def found_again(operation: Operation) -> Operation:
+    """The operation, begun anew where what it found was replaced before it could be read or referred to."""
+
+    async def again(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
+        for _ in range(_TRIES):
+            try:
+                return await operation(gateway, call, bucket)
+            except (VersionGone, BlobDoomed):
+                continue
+        raise S3Error("SlowDown", cause=f"the object was replaced {_TRIES} times while it was being read")
+
+    return again
 
 
 def the(bucket: Bucket | None) -> Bucket:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.errors import S3Error
 from gateway.model import Account, Bucket, Reply, Version
-from gateway.operations.gateway import Gateway, Operation, key_of, the
+from gateway.operations.gateway import Gateway, Operation, found_again, key_of, the
 from gateway.streams import Outflow
 from gateway.verifier import VerifiedCall
 from gateway.wire import conditions, ranges, request, xml_write
@@ -163,7 +163,7 @@ def checksum_headers(checksums: Mapping[str, str], kind: str) -> tuple[tuple[str
 
 
 OPERATIONS: dict[str, Operation] = {
-    "GetObject": get_object,
-    "HeadObject": head_object,
+    "GetObject": found_again(get_object),
+    "HeadObject": found_again(head_object),
     "GetObjectAcl": get_object_acl,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.errors import S3Error
-from gateway.model import Account, Bucket, ListingPage, Reply
+from gateway.model import Bucket, ListingPage, Reply
 from gateway.operations.gateway import Gateway, Operation, the
 from gateway.verifier import VerifiedCall
 from gateway.wire import request, xml_write
@@ -16,9 +16,9 @@ _XML = ("Content-Type", "application/xml")
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    prefix: bytes
-    delimiter: bytes
-    encoding: str
+    prefix: str
+    delimiter: str | None
+    url: bool
     limit: int
 
 
@@ -27,14 +27,18 @@ def _asked(params: Mapping[str, str]) -> _Asked:
     if encoding not in ("", "url"):
         raise S3Error("InvalidArgument", "Invalid Encoding Method specified in Request")
     limit = request.page_size(params, "max-keys")
-    return _Asked(params.get("prefix", "").encode(), params.get("delimiter", "").encode(), encoding, limit)
+    return _Asked(params.get("prefix", ""), params.get("delimiter") or None, encoding == "url", limit)
 
 
 async def _page(gateway: Gateway, bucket: Bucket, asked: _Asked, after: bytes) -> ListingPage:
     if asked.limit == 0:
         return ListingPage((), (), None)
     return await gateway.catalogue.listing.page(
-        bucket.id, prefix=asked.prefix, delimiter=asked.delimiter, after=after, limit=asked.limit
+        bucket.id,
+        prefix=asked.prefix.encode(),
+        delimiter=(asked.delimiter or "").encode(),
+        after=after,
+        limit=asked.limit,
     )
 
 
@@ -46,21 +50,20 @@ async def list_objects_v2(gateway: Gateway, call: VerifiedCall, bucket: Bucket |
     if token == "":
         raise S3Error("InvalidArgument", "The continuation token provided is incorrect")
     purpose = b"list:%d" % where.id
-    start_after = params.get("start-after", "")
-    after = gateway.open_token(purpose, token) if token else start_after.encode()
+    start_after = params.get("start-after")
+    after = gateway.open_token(purpose, token) if token else (start_after or "").encode()
     page = await _page(gateway, where, asked, after)
-    owner = await _owner(gateway, where) if params.get("fetch-owner") == "true" else None
     body = xml_write.list_objects_v2(
         where.name,
         page,
         prefix=asked.prefix,
         delimiter=asked.delimiter,
-        encoding=asked.encoding,
         max_keys=asked.limit,
-        start_after=start_after.encode(),
-        token=token or "",
-        next_token=gateway.seal_token(purpose, page.after) if page.after is not None else "",
-        owner=owner,
+        url=asked.url,
+        start_after=start_after,
+        token=token,
+        next_token=gateway.seal_token(purpose, page.after) if page.after is not None else None,
+        owners=await _owners(gateway, page) if params.get("fetch-owner") == "true" else None,
     )
     return Reply(200, (_XML,), body)
 
@@ -69,24 +72,29 @@ async def list_objects(gateway: Gateway, call: VerifiedCall, bucket: Bucket | No
     """ListObjects (version 1): continues after ``marker``; NextMarker is told only with a delimiter, as S3 does."""
     params, where = call.route.params, the(bucket)
     asked = _asked(params)
-    marker = params.get("marker", "").encode()
-    page = await _page(gateway, where, asked, marker)
+    marker = params.get("marker", "")
+    page = await _page(gateway, where, asked, marker.encode())
     body = xml_write.list_objects(
         where.name,
         page,
         prefix=asked.prefix,
-        delimiter=asked.delimiter,
-        encoding=asked.encoding,
-        max_keys=asked.limit,
         marker=marker,
-        owner=await _owner(gateway, where),
+        delimiter=asked.delimiter,
+        max_keys=asked.limit,
+        url=asked.url,
+        next_marker=page.after if asked.delimiter else None,
+        owners=await _owners(gateway, page),
     )
     return Reply(200, (_XML,), body)
 
 
-async def _owner(gateway: Gateway, bucket: Bucket) -> Account:
-    owner = await gateway.catalogue.accounts.by_id(bucket.owner)
-    return owner or Account(bucket.owner, "", "")
+async def _owners(gateway: Gateway, page: ListingPage) -> dict[str, str]:
+    """Display names of the accounts that own what the page shows."""
+    found = {}
+    for account_id in {row.owner for row in page.objects}:
+        account = await gateway.catalogue.accounts.by_id(account_id)
+        found[account_id] = account.display_name if account else ""
+    return found
 
 
 OPERATIONS: dict[str, Operation] = {"ListObjectsV2": list_objects_v2, "ListObjects": list_objects}

@@ -10,7 +10,6 @@ from twisted.logger import Logger
 
 from gateway.errors import BackendError, S3Error
 from gateway.model import (
-    AbortMPURequest,
     Bucket,
     ChosenPart,
     CompleteMPURequest,
@@ -59,10 +58,10 @@ async def create_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | N
     manifest = seal_manifest(gateway, where, key, content, location.capabilities)
     token = (await location.createMPU(CreateMPURequest(name=upload.blob, metadata=manifest))).token
     await gateway.catalogue.uploads.opened(upload.id, token)
-    headers = (_XML,)
+    headers: tuple[tuple[str, str], ...] = (_XML,)
     if algorithm:
         headers += (("x-amz-checksum-algorithm", algorithm), ("x-amz-checksum-type", kind))
-    return Reply(200, headers, xml_write.initiate_upload(where.name, key, upload.id))
+    return Reply(200, headers, xml_write.initiate_multipart(where.name, key, upload.id))
 
 
 async def find_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket, *states: str) -> Upload:
@@ -137,7 +136,8 @@ async def complete_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket |
         except BaseException:
             await gateway.catalogue.uploads.release_completion(upload.id)
             raise
-    body = xml_write.complete_upload(where.name, key, version)
+    url = f"http{'s' if call.call.secure else ''}://{call.call.headers.get('host', '')}{call.call.path}"
+    body = xml_write.complete_multipart(url, where.name, key, version.etag, version.checksums, version.checksum_type)
     return Reply(200, (_XML,), body)
 
 
@@ -251,7 +251,7 @@ async def abort_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | No
     upload = await find_upload(gateway, call, the(bucket), "open")
     await gateway.catalogue.uploads.begin_abort(upload.id)
     try:
-        await gateway.location(upload.location).abortMPU(AbortMPURequest(name=upload.blob, token=upload.token))
+        await store.end_upload(gateway.location(upload.location), upload.blob)
     except BackendError as fault:
         log.warn("upload {id} could not be ended yet: {fault}", id=upload.id, fault=fault)
     else:

@@ -15,6 +15,8 @@ from gateway.model import (
     CompleteMPURequest,
     Content,
     CreateMPURequest,
+    DeleteRequest,
+    ListRequest,
     Piece,
     PutRequest,
     UploadPartRequest,
@@ -82,7 +84,9 @@ async def keep_unsized(
     )
     try:
         token = (await location.createMPU(CreateMPURequest(name=name, metadata=manifest))).token
-        cut, chosen, crcs, total = Cut(body), [], [], 0
+        cut, total = Cut(body), 0
+        chosen: list[ChosenPart] = []
+        crcs: list[bytes] = []
         while data := await cut.upto(_UNSIZED_PART):
             total += len(data)
             if total > LARGEST_BODY:
@@ -97,7 +101,7 @@ async def keep_unsized(
             return await _nothing(gateway, location, upload.id, name, manifest)
         done = await location.completeMPU(CompleteMPURequest(name=name, token=token, parts=tuple(chosen)))
     except BaseException:
-        await location.abortMPU(AbortMPURequest(name=name))
+        await end_upload(location, name)
         await gateway.catalogue.uploads.forget(upload.id)
         raise
     return Kept(pieces_of(done.blobs, [part.size for part in chosen], crcs), total, upload.id)
@@ -105,7 +109,7 @@ async def keep_unsized(
 
 async def _nothing(gateway: Gateway, location: Location, upload: str, name: str, manifest: Mapping[str, str]) -> Kept:
     """The body had no bytes at all: an empty blob instead of an upload without parts."""
-    await location.abortMPU(AbortMPURequest(name=name))
+    await end_upload(location, name)
     await gateway.catalogue.uploads.forget(upload)
     return await keep(gateway, location, BytesBody(b""), manifest)
 
@@ -121,3 +125,17 @@ def pieces_of(blobs: Sequence[BlobSize], sizes: Sequence[int], crcs: Sequence[by
         pieces.append(Piece(blobs[0].name, start, size, crc))
         start += size
     return tuple(pieces)
+
+
+async def end_upload(location: Location, name: str) -> None:
+    """Free everything of an upload that was never committed, also where the backend had completed it already."""
+    await location.abortMPU(AbortMPURequest(name=name))
+    await location.delete(DeleteRequest(name=name))
+    after = ""
+    while True:
+        page = await location.list(ListRequest(prefix=f"{name}/", after=after))
+        for blob in page.blobs:
+            await location.delete(DeleteRequest(name=blob.name))
+        if page.after is None:
+            return
+        after = page.after

@@ -61,9 +61,9 @@ class Outflow:
         if self._open is not None:
             self._open.close()
             self._open = None
-        if self._on_close is not None:
-            self._on_close, told = None, self._on_close
-            told()
+        tell, self._on_close = self._on_close, None
+        if tell is not None:
+            tell()
 
     async def _flow(self) -> AsyncIterator[bytes]:
         for offset, piece in self._pieces:
@@ -172,7 +172,7 @@ class RegionBody:
             if self._closed:
                 self._give_back()
             if not waiting.called:
-                waiting.callback(result)  # type: ignore[arg-type]  # a Failure starts the errbacks
+                waiting.callback(result)  # a Failure starts the errbacks
 
         deferToThread(_pread, region.fd, wanted, position).addBoth(done)
         return waiting
