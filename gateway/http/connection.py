@@ -1,4 +1,3 @@
-# ruff: noqa: N802 - Twisted chose these names
 """One client's connection: heads in, one exchange at a time, deadlines, and an end that does not eat the reply."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: N802 - Twisted chose these names
 """The front door: makes connections, counts them, sweeps their deadlines, and closes the house in order."""
 
 from __future__ import annotations

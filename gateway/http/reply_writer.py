@@ -7,12 +7,11 @@ import os
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from xml.sax.saxutils import escape
 
 from gateway.errors import S3Error
 from gateway.http.head import Head
 from gateway.model import Call, Facts, Reply
-from gateway.wire import codes
+from gateway.wire import codes, xml_write
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
@@ -65,9 +64,7 @@ def framing(reply: Reply, size: int | None, head: Head, keep: bool) -> str:
 def refusal(call: Call, error: S3Error, status: int | None = None) -> Reply:
     """S3's error document for a fault below the gate; the connection ends with it."""
     row = codes.CODES[error.code]
-    fields = {"Code": error.code, "Message": error.message or row.message, "Resource": call.path, "RequestId": call.id}
-    inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in {**fields, **error.fields}.items())
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'.encode()
+    body = xml_write.error(error.code, error.message or row.message, call.path, call.id, error.fields)
     facts = Facts(code=error.code, cause=error.cause)
     return Reply(
         status or row.status, (("Content-Type", "application/xml"), *error.headers), body, close=True, facts=facts

@@ -1,0 +1,127 @@
+"""The gateway's own pages under ``/_/``, where no bucket can be: a bucket's name has at least three characters."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Protocol
+
+from gateway.errors import S3Error
+from gateway.model import Call, Facts, Reply
+from gateway.wire.route import route
+
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+FACTS = Facts(operation="Page")  # the observer leaves these out
+
+
+class LocationState(Protocol):
+    """The remembered outcome of a location's last probe; ``when`` is seconds since the epoch."""
+
+    @property
+    def working(self) -> bool: ...
+
+    @property
+    def message(self) -> str: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def when(self) -> float: ...
+
+    @property
+    def details(self) -> Mapping[str, str]: ...
+
+
+class Pages:
+    """Stands in front of the gate: ``answer`` gives a page, or None for whatever S3 means.
+
+    ``ready()`` gives (whether to send us requests, why not). ``states`` are the last probes, by location; no page
+    ever asks a backend. ``figures()`` gives Prometheus' text. Reasons, messages and figures are for loopback peers; ``open_metrics`` shows the figures to
+    everyone (for an endpoint of their own).
+    """
+
+    def __init__(
+        self,
+        ready: Callable[[], tuple[bool, Sequence[str]]],
+        states: Callable[[], Mapping[str, LocationState]],
+        figures: Callable[[], bytes],
+        *,
+        domains: Sequence[str] = (),
+        open_metrics: bool = False,
+    ) -> None:
+        self._ready = ready
+        self._states = states
+        self._metrics_text = figures
+        self._domains = domains
+        self._open_metrics = open_metrics
+        self._pages: dict[str, Callable[[bool], Reply]] = {
+            "/_/live": self._live,
+            "/_/ready": self._readiness,
+            "/_/healthcheck": self._healthcheck,
+            "/_/metrics": self._figures,
+        }
+
+    async def answer(self, call: Call) -> Reply | None:
+        """The page at this path; None where there is none, or where the host names a bucket (then it is a key)."""
+        if not call.path.startswith("/_/"):
+            return None
+        page = self._pages.get(call.path)
+        if page is None or self._names_a_bucket(call):
+            return None
+        if call.method not in ("GET", "HEAD"):
+            return _json(405, {"error": "GET or HEAD"}, ("Allow", "GET, HEAD"))
+        return page(_is_loopback(call.peer))
+
+    def _names_a_bucket(self, call: Call) -> bool:
+        try:
+            return route(dataclasses.replace(call, method="GET", path="/", query=""), self._domains).bucket is not None
+        except S3Error:
+            return True
+
+    def _live(self, trusted: bool) -> Reply:
+        return _json(200, {"live": True})
+
+    def _readiness(self, trusted: bool) -> Reply:
+        ready, reasons = self._ready()
+        shown = {"reasons": list(reasons)} if trusted and reasons else {}
+        return _json(200 if ready else 503, {"ready": ready, **shown})
+
+    def _healthcheck(self, trusted: bool) -> Reply:
+        states = self._states()
+        healthy = bool(states) and all(state.working for state in states.values())
+        shown: dict[str, object] = {}
+        if trusted:
+            shown["locations"] = {
+                name: {
+                    "code": 200 if state.working else 503,
+                    "message": state.message or "OK",
+                    "seconds": round(state.seconds, 6),
+                    "when": round(state.when, 3),
+                    "details": dict(state.details),
+                }
+                for name, state in states.items()
+            }
+        return _json(200 if healthy else 503, {"healthy": healthy, **shown})
+
+    def _figures(self, trusted: bool) -> Reply:
+        if not (trusted or self._open_metrics):
+            return _json(403, {"error": "loopback peers only"})
+        headers = (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store"))
+        return Reply(200, headers, self._metrics_text(), facts=FACTS)
+
+
+def _is_loopback(peer: str) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return peer == "local"  # a UNIX socket
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _json(status: int, value: Mapping[str, object], *headers: tuple[str, str]) -> Reply:
+    body = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    kept = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), *headers)
+    return Reply(status, kept, body, facts=FACTS)
