@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from gateway.operations import buckets, copy, delete, get, list_objects, multipart, put, unset_settings
+from gateway.operations import (
+    attributes,
+    buckets,
+    copy,
+    copy_part,
+    delete,
+    get,
+    list_objects,
+    multipart,
+    put,
+    unset_settings,
+    upload_lists,
+)
 from gateway.operations.gateway import Gateway, Operation
 
 # AWS's name of an operation -> what runs it. What is not here is answered 501 before the body is read.
@@ -14,6 +26,9 @@ OPERATIONS: dict[str, Operation] = {
     **delete.OPERATIONS,
     **list_objects.OPERATIONS,
     **multipart.OPERATIONS,
+    **copy_part.OPERATIONS,
+    **upload_lists.OPERATIONS,
+    **attributes.OPERATIONS,
     **unset_settings.OPERATIONS,
 }
 

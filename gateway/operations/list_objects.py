@@ -23,11 +23,17 @@ class _Asked:
 
 
 def _asked(params: Mapping[str, str]) -> _Asked:
-    encoding = params.get("encoding-type", "")
-    if encoding not in ("", "url"):
-        raise S3Error("InvalidArgument", "Invalid Encoding Method specified in Request")
     limit = request.page_size(params, "max-keys")
-    return _Asked(params.get("prefix", ""), params.get("delimiter") or None, encoding == "url", limit)
+    return _Asked(
+        params.get("prefix", ""), params.get("delimiter") or None, encoding(params.get("encoding-type")), limit
+    )
+
+
+def encoding(asked: str | None) -> bool:
+    """Whether ``encoding-type`` asks for percent-encoded names; InvalidArgument for any other encoding."""
+    if asked not in (None, "", "url"):
+        raise S3Error("InvalidArgument", "Invalid Encoding Method specified in Request")
+    return asked == "url"
 
 
 async def _page(gateway: Gateway, bucket: Bucket, asked: _Asked, after: bytes) -> ListingPage:

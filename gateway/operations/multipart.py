@@ -36,7 +36,7 @@ log = Logger()
 _XML = ("Content-Type", "application/xml")
 _SMALLEST_PART = 5 * 1024**2  # S3: every part but the last
 MOST_PARTS = 10_000
-_DEFAULT_CHECKSUM = "CRC64NVME"  # what S3 keeps of an upload that was created without an algorithm
+DEFAULT_CHECKSUM = "CRC64NVME"  # what S3 keeps of an upload that was created without an algorithm
 
 
 async def create_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
@@ -82,7 +82,7 @@ async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
     """UploadPart: a number that is sent again replaces the earlier one once it is whole."""
     number = part_number(call)
     upload = await find_upload(gateway, call, the(bucket), "open")
-    also = upload.checksum_algorithm or _DEFAULT_CHECKSUM
+    also = upload.checksum_algorithm or DEFAULT_CHECKSUM
     intake = Intake(call.call.body, call.route.headers, call.payload, limit=store.LARGEST_BODY, also=also)
     if upload.checksum_algorithm and intake.promised not in ("", upload.checksum_algorithm):
         raise S3Error(
@@ -189,7 +189,7 @@ def _kept(part: UploadedPart, upload: Upload) -> Mapping[str, str]:
 
 def whole_checksum(upload: Upload, parts: Sequence[UploadedPart]) -> tuple[Mapping[str, str], str]:
     """The object's checksum from its parts', and which kind it is."""
-    algorithm = upload.checksum_algorithm or _DEFAULT_CHECKSUM
+    algorithm = upload.checksum_algorithm or DEFAULT_CHECKSUM
     digests = [base64.b64decode(part.checksums[algorithm]) for part in parts]
     if upload.checksum_type == checksums.COMPOSITE:
         return {algorithm: checksums.composite(algorithm, digests)}, checksums.COMPOSITE
