@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.settings import Setting
@@ -57,7 +57,7 @@ PLACE = (
 ENDPOINT = (Setting("location", "text", "Buckets made through this host are kept in this location."),)
 
 # docs/configuration.rst of Tahoe-LAFS 1.20: a node's own file is accepted, what is not ours in it is left alone.
-TAHOE: Mapping[str, Collection[str]] = MappingProxyType(
+TAHOE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "node": frozenset(
             "nickname log_gatherer.furl reveal-ip-address tempdir timeout.disconnect timeout.keepalive tub.location "

@@ -33,13 +33,13 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One location as the file describes it: its name, its backend's type and class, and the class's values.
+    """One location as the file describes it: its name, its backend's type (``kind``) and class, and the class's values.
 
-    ``line`` is that of the section; ``concurrency`` bounds the operations that the storage gets at once.
+    ``concurrency`` bounds the operations that the storage gets at once.
     """
 
     name: str
-    type: str
+    kind: str
     backend: type[Any]
     values: Values
     concurrency: int
@@ -265,8 +265,8 @@ def _check_places(reading: Reading) -> None:
     seen: dict[str, Place] = {}
     for place in reading.places:
         values = {key: value for key, value in place.values.items() if key != "concurrency"}
-        twin = seen.setdefault(repr((place.type, sorted(values.items()))), place)
-        if twin is not place and place.type != "memory":
+        twin = seen.setdefault(repr((place.kind, sorted(values.items()))), place)
+        if twin is not place and place.kind != "memory":
             what = f"{place.name} with the very settings of {twin.name}"
             reading.faults.append(place.values.fault("backend", what, "a storage of its own", "change or remove one"))
 

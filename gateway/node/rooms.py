@@ -92,7 +92,7 @@ def misplaced(place: Place, fault: BackendError | PluginFault) -> ConfigurationF
     """What is wrong with a location, at the line of the setting to blame."""
     if isinstance(fault, PluginFault):
         expected, fix = "a working backend plugin", f"mend or reinstall {place.distribution}"
-        return place.values.fault("backend", f"backend = {place.type!r} ({fault})", expected, fix)
+        return place.values.fault("backend", f"backend = {place.kind!r} ({fault})", expected, fix)
     if isinstance(fault, BackendUnfit):
         key, fix = fault.key or "backend", fault.fix or "change the settings of this location"
         return place.values.fault(key, str(fault), "a storage that serves this gateway", fix)

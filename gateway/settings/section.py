@@ -87,7 +87,7 @@ def _refuse_unknown(
         else:
             fix = "remove the line"
         expected = f"a key of [{section.name}]"
-        if known and not near:
+        if known and not (near or secret):
             expected = "one of " + ", ".join(sorted(known))
         seen = f"unknown key {entry.key} in [{section.name}]"
         faults.append(ConfigurationFault(document.file, entry.line, seen, expected, fix))

@@ -1,0 +1,35 @@
+"""How commands end: 0 done, 1 refused by the service, 2 usage, 3 configuration, 4 unreachable, 5 partly done."""
+
+from __future__ import annotations
+
+import click
+
+
+class Refused(click.ClickException):
+    """The service, or the catalogue, said no."""
+
+    exit_code = 1
+
+    def show(self, file: object = None) -> None:
+        click.echo(f"gateway: {self.message}", err=True)
+
+
+class Misconfigured(Refused):
+    """The message holds one line per fault."""
+
+    exit_code = 3
+
+    def show(self, file: object = None) -> None:
+        click.echo(self.message, err=True)
+
+
+class Unreachable(Refused):
+    """Nobody answers there."""
+
+    exit_code = 4
+
+
+class PartlyDone(Refused):
+    """Some of it was done; the message says what was not."""
+
+    exit_code = 5

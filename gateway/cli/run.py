@@ -1,0 +1,112 @@
+"""`gateway run`: serve in the foreground."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import gateway
+from gateway.cli.exits import Misconfigured
+from gateway.cli.offline import config, in_reactor, settings_of
+
+if TYPE_CHECKING:
+    from gateway.node.read import NodeSettings
+    from gateway.node.service import Node
+
+
+@click.command()
+@config
+def run(config: Path) -> None:
+    """Serve in the foreground until Ctrl-C or SIGTERM."""
+    serve(settings_of(config), banner)
+
+
+def banner(node: Node) -> str:
+    """What an operator wants to see first."""
+    settings = node.settings
+    lines = [
+        f"txgateway {gateway.__version__} serves S3; Ctrl-C stops it",
+        *(f"  endpoint  {url}" for url in node.urls),
+        f"  region    {settings.gateway['region']}",
+        f"  data      {settings.gateway['data']}",
+    ]
+    for place in settings.places:
+        where = ", ".join(
+            str(value) for key, value in place.values.items() if key.startswith(("local.path", "s3.bucket"))
+        )
+        lines.append(f"  location  {place.name}: {place.kind} {where}".rstrip())
+    lines.append(f"  log       {settings.gateway['log'] / 'access.log'}")
+    return "\n".join(lines)
+
+
+def serve(settings: NodeSettings, banner: Callable[[Node], str]) -> None:
+    """Open the node, print the banner, stay until a signal, close in order. Raises Misconfigured."""
+    from twisted.internet.defer import Deferred
+
+    from gateway.node.service import Node
+    from gateway.settings import ConfigurationFaults
+
+    async def work(reactor: Any) -> None:
+        node = Node(settings, reactor)
+        closed: Deferred[None] = Deferred()
+
+        def stop() -> Deferred[None]:
+            done = Deferred.fromCoroutine(node.close())
+            done.addBoth(closed.callback)
+            return closed
+
+        await node.open()
+        reactor.addSystemEventTrigger("before", "shutdown", stop)
+        click.echo(banner(node))
+        sys.stdout.flush()
+        await closed
+
+    _log_to(settings)
+    try:
+        in_reactor(work)
+    except ConfigurationFaults as faults:
+        raise Misconfigured(str(faults)) from faults
+
+
+def _log_to(settings: NodeSettings) -> None:
+    """Everything into log/gateway.log (10 MB, five old ones), warnings in one line to the terminal as well."""
+    from twisted.logger import (
+        FilteringLogObserver,
+        ILogObserver,
+        LogLevel,
+        LogLevelFilterPredicate,
+        formatEvent,
+        globalLogBeginner,
+        textFileLogObserver,
+    )
+    from twisted.python.logfile import LogFile
+    from zope.interface import provider
+
+    from gateway.node.rooms import make_folder, unwritable
+
+    folder = settings.gateway["log"]
+    try:
+        make_folder(folder)
+        file: Any = LogFile(  # type: ignore[no-untyped-call]
+            "gateway.log", str(folder), rotateLength=10_000_000, maxRotatedFiles=5, defaultMode=0o600
+        )
+    except OSError as fault:
+        raise Misconfigured(str(unwritable(settings.gateway, "log", folder, fault))) from fault
+
+    @provider(ILogObserver)
+    def to_terminal(event: Any) -> None:
+        click.echo(f"gateway: {event['log_level'].name}: {' '.join(formatEvent(event).split())}", err=True)
+
+    worth = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
+    info = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
+    globalLogBeginner.beginLoggingTo(
+        [
+            FilteringLogObserver(textFileLogObserver(file), [info]),
+            FilteringLogObserver(to_terminal, [worth]),
+        ],
+        redirectStandardIO=False,
+    )
