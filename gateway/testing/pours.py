@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 KI = 1024
@@ -58,7 +59,7 @@ class Pour:
 
     async def _stop(self) -> None:
         self._stop_at = None
-        self.reached.callback(None)
+        reactor.callLater(0, self.reached.callback, None)  # when whoever reads is really waiting
         if isinstance(self._then, BaseException):
             raise self._then
         if self._then is not None:

@@ -136,7 +136,8 @@ class KeepingPromises(Stage):
 def _pending() -> set[str]:
     """Delayed calls, descriptors the reactor watches, and threads that are not the reactor's own."""
     gc.collect()
-    calls = {f"the delayed call {call}" for call in reactor.getDelayedCalls() if "Stage.within" not in str(call)}
+    functions = {repr(getattr(call, "func", call)) for call in reactor.getDelayedCalls()}
+    calls = {f"a delayed call of {function}" for function in functions if "Stage.within" not in function}
     watched = {f"the reader or writer {each!r}" for each in (*reactor.getReaders(), *reactor.getWriters())}
     threads = {f"the thread {each.name}" for each in threading.enumerate() if "reactor" not in each.name}
     return calls | watched | threads

@@ -31,7 +31,7 @@ def promise(
 
     @functools.wraps(test)
     async def run(self: S, *args: P.args, **kwargs: P.kwargs) -> None:
-        await self.within(test(self, *args, **kwargs), "the whole test")
+        await self.within(test(self, *args, **kwargs), "the whole test", self.patience)
 
     marked: Callable[Concatenate[S, P], Coroutine[Deferred[Any], Any, None]] = pytest_twisted.ensureDeferred(run)
     return marked
@@ -111,15 +111,16 @@ class Stage:
         for blob in await self.listed(subject, prefix):
             await subject.delete(model.DeleteRequest(name=blob.name))
 
-    async def within(self, work: Awaitable[T], what: str) -> T:
-        """The result of ``work``, or a failure when it takes longer than ``patience``."""
+    async def within(self, work: Awaitable[T], what: str, seconds: float | None = None) -> T:
+        """The result of ``work``, or a failure when it takes longer than ``seconds`` (default: half the patience)."""
+        patience = self.patience / 2 if seconds is None else seconds
         done: Deferred[T] = Deferred()
         running = ensureDeferred(work) if isinstance(work, Coroutine) else work
         assert isinstance(running, Deferred), f"{what} gave {type(work).__name__}: give a coroutine or a Deferred"
 
         def late() -> None:
             running.addErrback(lambda reason: None)  # whatever comes now, the test has failed already
-            done.errback(AssertionError(f"{what} did not end within {self.patience} s: something waits for ever"))
+            done.errback(AssertionError(f"{what} did not end within {patience:g} s: something waits for ever"))
             running.cancel()
 
         def finish(result: Any) -> None:
@@ -127,7 +128,7 @@ class Stage:
                 timer.cancel()
                 done.callback(result)
 
-        timer = reactor.callLater(self.patience, late)
+        timer = reactor.callLater(patience, late)
         running.addBoth(finish)
         return await done
 
