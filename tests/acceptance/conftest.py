@@ -116,7 +116,7 @@ def make_client() -> Callable[..., Any]:
             aws_access_key_id=site.access_key,
             aws_secret_access_key=site.secret_key,
             region_name=site.region,
-            config=Config(read_timeout=60, **options),
+            config=Config(read_timeout=30, **options),
         )
 
     return make
@@ -224,7 +224,7 @@ class Raw:
         payload: str | None = None,
         version: str = "v4",
     ) -> dict[str, str]:
-        """The request's headers with Host and Authorization. ``payload`` overrides x-amz-content-sha256."""
+        """The request's headers with Authorization. ``payload`` overrides x-amz-content-sha256."""
         site = self.site
         request = AWSRequest(method, site.endpoint + target, headers=dict(headers), data=body)
         credentials = Credentials(site.access_key, site.secret_key)
@@ -233,7 +233,7 @@ class Raw:
             HmacV1Auth(credentials).add_auth(request)
         else:
             SayingPayload(credentials, site.region, payload).add_auth(request)
-        return {"Host": site.authority, **dict(request.headers.items())}
+        return dict(request.headers.items())
 
     def __call__(
         self,
@@ -251,8 +251,9 @@ class Raw:
     ) -> RawReply:
         """Send one request. ``target`` is percent-encoded. ``after``: headers set after signing; ``drop``: left out
         after signing. ``announce``: the Content-Length told, while ``body`` is what is really sent."""
-        sent = dict(headers or {})
-        sent = self.sign(method, target, sent, body, payload, version) if signed else {"Host": self.site.authority, **sent}
+        sent = {"Host": self.site.authority, **(headers or {})}
+        if signed:
+            sent = self.sign(method, target, sent, body, payload, version)
         if body or announce is not None or method in ("PUT", "POST"):
             sent["Content-Length"] = str(len(body) if announce is None else announce)
         for name, value in (after or {}).items():
@@ -266,7 +267,7 @@ class Raw:
     def bytes(self, data: bytes, method: str = "GET") -> RawReply:
         """Send these very bytes on a connection of their own and read one reply."""
         place = urlsplit(self.site.endpoint)
-        with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
+        with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
             connection.sendall(data)
             first = connection.recv(12, socket.MSG_PEEK | socket.MSG_WAITALL)
             reply = http.client.HTTPResponse(connection, method=method)
