@@ -16,6 +16,7 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _SPECIAL = re.compile('[&<>"\x00-\x1f\ufffe\uffff]')
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.~/-]")
+_PERCENT = {chr(octet): f"%{octet:02X}" for octet in range(256)}
 
 
 def _reference(found: re.Match[str]) -> str:
@@ -24,7 +25,7 @@ def _reference(found: re.Match[str]) -> str:
 
 
 def _percent(found: re.Match[str]) -> str:
-    return f"%{ord(found[0]):02X}"
+    return _PERCENT[found[0]]
 
 
 def escape(text: str) -> str:
