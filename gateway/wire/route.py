@@ -187,7 +187,8 @@ def _refusal(method: str, level: str, words: tuple[str, ...], row: Row | None, f
             return _unknown(name)
     asked = tuple(sorted({*words, *(name for name in foreign if name in LEVEL_WORDS[level])}))
     methods = methods_for(level, asked)
-    if len(methods) > 1 and method not in methods:
+    incomplete = asked and WORDS.get((method, level), frozenset()).issuperset(asked)  # such as PUT ?uploadId alone
+    if len(methods) > 1 and method not in methods and not incomplete:
         return S3Error(
             "MethodNotAllowed",
             fields={"Method": method[:32], "ResourceType": (" ".join(asked) or level).upper()},
