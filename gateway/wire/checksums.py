@@ -178,9 +178,7 @@ def _content_md5(headers: Mapping[str, str]) -> bytes | None:
         return None
     digest = decode(text, 16)
     if digest is None:
-        raise S3Error(
-            "InvalidDigest", "The Content-MD5 you specified was invalid.", fields={"Content-MD5": text}
-        )
+        raise S3Error("InvalidDigest", "The Content-MD5 you specified was invalid.", fields={"Content-MD5": text})
     return digest
 
 

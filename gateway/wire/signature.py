@@ -111,7 +111,7 @@ def _prove_v4(
     right = signature_v4.matches(call, claim, signed, key)
     if secret is None:
         raise _unknown_key(claim)
-    if not right:
+    if not (right and secret):  # an empty secret is none that a client could have proved to hold
         raise S3Error(
             "SignatureDoesNotMatch",
             fields=signature_v4.mismatch_fields(claim, signed),
@@ -128,7 +128,7 @@ def _prove_v2(call: Call, claim: Claim, secret: str | None, now: float, bucket_i
     right = signature_v2.matches(call, claim, secret or _NOBODY, bucket_in_host)
     if secret is None:
         raise _unknown_key(claim)
-    if not right:
+    if not (right and secret):
         raise S3Error(
             "SignatureDoesNotMatch",
             fields=signature_v2.mismatch_fields(call, claim, bucket_in_host),

@@ -111,9 +111,7 @@ def _credential(text: str, refuse: _Refuse) -> tuple[str, str, str]:
         raise refuse('the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
     access_key, day, region, service, terminal = parts
     if not _DAY.fullmatch(day):
-        raise refuse(
-            f'incorrect date format "{day}". This date in the credential must be in the format "yyyyMMdd".'
-        )
+        raise refuse(f'incorrect date format "{day}". This date in the credential must be in the format "yyyyMMdd".')
     if not region:
         raise refuse("a non-empty region must be provided in the credential.")
     if service != SERVICE:

@@ -151,9 +151,7 @@ def check_coverage(call: Call, claim: Claim) -> None:
         name
         for name in call.headers
         if name not in signed
-        and (
-            (name.startswith("x-amz-") and name != "x-amz-content-sha256") or name == "host" or name == "content-md5"
-        )
+        and ((name.startswith("x-amz-") and name != "x-amz-content-sha256") or name == "host" or name == "content-md5")
     ]
     if "host" not in signed and "host" not in loose:
         loose.append("host")
