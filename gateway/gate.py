@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from gateway import access, verifier
@@ -28,7 +29,7 @@ class Gate:
         self._domains = domains
 
     async def answer(self, call: Call) -> Reply:
-        """The reply to a call; raises ClientGone where nobody waits for one any more."""
+        """The reply to a call; raises ClientGone or CancelledError where nobody waits for one any more."""
         facts = Facts()
         try:
             target = route(call, self._domains)
@@ -48,7 +49,7 @@ class Gate:
             return _refuse(call, refusal, facts)
         except BackendError as fault:
             return _refuse(call, to_s3(fault), facts)
-        except ClientGone:
+        except (ClientGone, CancelledError):
             raise
         except Exception:  # our own bug: the client gets a clean 500, the log gets the whole story
             log.failure("request {request_id} failed", request_id=call.id)

@@ -52,17 +52,21 @@ async def commit(gateway: Gateway, kept: store.Kept, new: NewVersion, call: Veri
 
     Where that is refused, what was kept for it is nobody's and goes (blobs that others refer to stay).
     """
-    headers = call.route.headers
+    headers, catalogue = call.route.headers, gateway.catalogue
+    new = replace(new, pieces=kept.pieces)
+
+    def check(current: Version | None) -> None:
+        conditions.check_write(headers, current)
+
     try:
-        return await gateway.catalogue.versions.commit(
-            replace(new, pieces=kept.pieces), check=lambda current: conditions.check_write(headers, current)
-        )
-    except BaseException:
-        await gateway.catalogue.blobs.dispose(new.location, kept.names())
-        raise
-    finally:
         if kept.upload:
-            await gateway.catalogue.uploads.forget(kept.upload)
+            return await catalogue.uploads.commit_unseen(kept.upload, new, check)
+        return await catalogue.versions.commit(new, check)
+    except BaseException:
+        await catalogue.blobs.dispose(new.location, kept.names())
+        if kept.upload:
+            await catalogue.uploads.forget(kept.upload)
+        raise
 
 
 OPERATIONS: dict[str, Operation] = {"PutObject": put_object}

@@ -31,7 +31,7 @@ _UNSIZED_PART = 8 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Bytes that are safe in a location. ``upload``: the catalogue's row to forget once they are committed."""
+    """Bytes that are safe in a location. ``upload``: the row of the unseen upload that made them, or ""."""
 
     pieces: tuple[Piece, ...]
     size: int
