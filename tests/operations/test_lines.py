@@ -103,6 +103,7 @@ async def test_a_body_that_breaks_leaves_the_old_object_alone(shop: Any, fault: 
 
 @ensureDeferred
 async def test_a_client_that_leaves_halfway_cancels_its_put(shop: Any) -> None:
+    await shop.call("PUT", "/bucket/other", b"there")
     never: Deferred[None] = Deferred()
     body = source(b"n" * MIB, never, size=2 * MIB)
     running = Deferred.fromCoroutine(shop.call("PUT", "/bucket/key", body))
@@ -111,7 +112,7 @@ async def test_a_client_that_leaves_halfway_cancels_its_put(shop: Any) -> None:
         await running
     assert body.closed
     assert (await shop.call("GET", "/bucket/key")).code == "NoSuchKey"
-    assert await shop.blobs() == []
+    assert len(await shop.blobs()) == 1
 
 
 @ensureDeferred
