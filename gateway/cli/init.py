@@ -15,7 +15,6 @@ from gateway.cli.offline import with_catalogue
 
 if TYPE_CHECKING:
     from gateway.catalogue import Catalogue
-    from gateway.node.read import NodeSettings
 
 _CONFIGURATION = """\
 # A txgateway: S3 in front, the storage below behind it. All settings: docs/configuration.md
@@ -46,8 +45,12 @@ backend = {backend}
 @click.option("--account", "name", default="admin", show_default=True, help="The name of the first account.")
 def init(folder: Path, backend: str, listen: str, name: str) -> None:
     """Make a gateway in FOLDER. What is there already stays as it is; only what is missing is made."""
-    made = make(folder, backend, listen, name)
+    made = write_files(folder, backend, listen)
     config = folder / "tahoe.cfg"
+    try:
+        with_catalogue(config, lambda catalogue, settings: first_account(catalogue, folder, name, made))
+    except Misconfigured as faults:
+        raise Misconfigured(f"{faults.message}\n(mend this and run `gateway init {folder}` again)") from faults
     for path in made.written:
         click.echo(f"wrote       {path}")
     if made.access:
@@ -65,8 +68,8 @@ class Made:
         self.secret = ""
 
 
-def make(folder: Path, backend: str, listen: str, name: str) -> Made:
-    """Make what is missing of a gateway in ``folder``. Raises Misconfigured and Refused."""
+def write_files(folder: Path, backend: str, listen: str) -> Made:
+    """Write what is missing of tahoe.cfg and private/ in ``folder``. Raises Misconfigured and Refused."""
     made = Made()
     config, private = folder / "tahoe.cfg", folder / "private"
     settings = _settings(backend)
@@ -85,10 +88,6 @@ def make(folder: Path, backend: str, listen: str, name: str) -> Made:
             made.written.append(private / "seal")
     except OSError as fault:
         raise Refused(f"{fault.filename}: {fault.strerror}") from fault
-    try:
-        with_catalogue(config, lambda catalogue, read: _account(catalogue, read, name, made))
-    except Misconfigured as faults:
-        raise Misconfigured(f"{faults.message}\n(mend this and run `gateway init {folder}` again)") from faults
     return made
 
 
@@ -112,13 +111,13 @@ def _settings(backend: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-async def _account(catalogue: Catalogue, settings: NodeSettings, name: str, made: Made) -> None:
-    """The first account with a key, where there is no account yet."""
+async def first_account(catalogue: Catalogue, folder: Path, name: str, made: Made) -> None:
+    """The first account with a key, where there is no account yet; its key pair is written to private/."""
     if await catalogue.accounts.all():
         return
     owner = await catalogue.accounts.add(name)
     made.access, made.secret = draw_pair()
     await catalogue.accounts.add_key(owner.id, made.access, made.secret)
-    path = settings.folder / "private" / CREDENTIALS
+    path = folder / "private" / CREDENTIALS
     write_secret(path, credentials(made.access, made.secret))
     made.written.append(path)

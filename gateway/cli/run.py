@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from gateway.cli.exits import Misconfigured
 from gateway.cli.offline import config, in_reactor, settings_of
 
 if TYPE_CHECKING:
+    from gateway.catalogue import Catalogue
     from gateway.node.read import NodeSettings
     from gateway.node.service import Node
 
@@ -43,8 +44,19 @@ def banner(node: Node) -> str:
     return "\n".join(lines)
 
 
-def serve(settings: NodeSettings, banner: Callable[[Node], str]) -> None:
-    """Open the node, print the banner, stay until a signal, close in order. Raises Misconfigured."""
+async def nothing_to_prepare(catalogue: Catalogue) -> None:
+    """A gateway that serves what it has."""
+
+
+def serve(
+    settings: NodeSettings,
+    banner: Callable[[Node], str],
+    prepare: Callable[[Catalogue], Awaitable[None]] = nothing_to_prepare,
+) -> None:
+    """Open the node, prepare its catalogue, print the banner, stay until a signal, close in order.
+
+    Raises Misconfigured.
+    """
     from twisted.internet.defer import Deferred
 
     from gateway.node.service import Node
@@ -61,6 +73,8 @@ def serve(settings: NodeSettings, banner: Callable[[Node], str]) -> None:
 
         await node.open()
         reactor.addSystemEventTrigger("before", "shutdown", stop)
+        assert node.catalogue is not None
+        await prepare(node.catalogue)
         click.echo(banner(node))
         sys.stdout.flush()
         await closed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.application import service
@@ -10,98 +11,132 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+import gateway
+from gateway.catalogue import Catalogue
+from gateway.errors import S3Error
 from gateway.gate import Gate
 from gateway.http import Front, Limits
+from gateway.model import Call, Reply
 from gateway.node import doors
 from gateway.node.health import Health
 from gateway.node.read import DEFAULT, NodeSettings
-from gateway.node.rooms import Rooms, open_rooms
+from gateway.node.rooms import Rooms, make_folder, open_rooms, unwritable
+from gateway.observe import AccessLog, Metrics, Observer
 from gateway.operations import Gateway
+from gateway.pages import Pages
 from gateway.reaper import Reaper
 from gateway.seal import Seal
 from gateway.settings import ConfigurationFault, ConfigurationFaults, Values
 from gateway.verifier import Rules
 
 log = Logger()
+ACCESS_LOG = "access.log"
+
+Answer = Callable[[Call], Coroutine[Any, Any, Reply]]
 
 
 class Node(service.Service):
-    """``open`` serves, ``close`` stops; as a service both are called by twistd.
-
-    ``urls`` says where clients reach it once it is open.
-    """
+    """``open`` serves, ``close`` stops. Once it is open, ``urls`` says where, and ``catalogue`` is there to use."""
 
     name = "gateway"
 
     def __init__(self, settings: NodeSettings, reactor: Any) -> None:
         self.settings = settings
         self.urls: list[str] = []
+        self.catalogue: Catalogue | None = None
+        self.failed = False
         self._reactor = reactor
-        self._rooms: Rooms | None = None
-        self._front: Front | None = None
-        self._health: Health | None = None
-        self._reaper: Reaper | None = None
-        self._ports: list[IListeningPort] = []
+        self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []  # in the order of opening
+        self._draining = False
 
     async def open(self) -> None:
         """Open every room, the front door last. Raises ConfigurationFaults; then nothing stays open."""
-        settings = self.settings
-        for notice in _tell(settings):
-            log.info("{notice}", notice=notice)
-        rooms = self._rooms = await open_rooms(settings, self._reactor)
         try:
-            await self._serve(settings.gateway, rooms)
+            await self._open()
         except BaseException:
             await self.close()
             raise
 
-    async def _serve(self, gateway: Values, rooms: Rooms) -> None:
-        settings = self.settings
-        gate = Gate(
-            Gateway(rooms.catalogue, rooms.locations, DEFAULT, Seal(settings.seal), region=gateway["region"]),
-            Rules(
-                region=gateway["region"] if gateway["strict_region"] else None,
-                unsigned_over_http=gateway["unsigned_over_http"],
-                signature_v2=gateway["signature_v2"],
-            ),
-            gateway["domain"] or (),
+    async def _open(self) -> None:
+        settings, values = self.settings, self.settings.gateway
+        if settings.notices:
+            keys = ", ".join(settings.notices)
+            log.info("{file}: left alone, for a Tahoe-LAFS node: {keys}", file=settings.file, keys=keys)
+        metrics = Metrics(gateway.__version__)
+        rooms = await open_rooms(settings, self._reactor, metrics.backend_operation)
+        self._closers.append(rooms.close)
+        self.catalogue = rooms.catalogue
+        access_log = _open_log(values, self._reactor)
+        self._closers.append(access_log.close)
+        health = self._watch(rooms, metrics)
+        gate = _gate(settings, rooms)
+        pages = self._pages(health, metrics, values, open_metrics=False)
+        front = self._front(_either(pages, gate.answer), Observer(metrics, access_log))
+        metrics.call_gauges(
+            inflight=lambda: front.running,
+            connections=lambda: front.connections,
+            lost_lines=lambda: access_log.lost,
         )
-        self._health = Health(rooms.catalogue, rooms.locations, self._reactor, time.time, lambda name, working: None)
-        self._health.start(gateway["probe_interval"])
-        self._reaper = Reaper(rooms.catalogue, rooms.locations)
-        self._reaper.start(gateway["reap_interval"], self._reactor)
-        self._front = Front(gate.answer, limits_of(gateway), clock=self._reactor)
         faults: list[ConfigurationFault] = []
-        self._ports = await doors.listen(self._reactor, settings.file, settings.listen, self._front, faults)
+        ports = await self._listen(settings.listen, front, faults)
+        if values["metrics"] is not None:
+            figures = self._pages(health, metrics, values, open_metrics=True)
+            line = (values.fault("metrics", "", "", "").line, values["metrics"])
+            await self._listen([line], self._front(_either(figures, _nothing_here)), faults)
         if faults:
             raise ConfigurationFaults(faults)
-        self.urls = doors.urls(self._ports, settings.listen)
+        self.urls = doors.urls(ports, settings.listen)
         log.info("serving S3 at {urls}", urls=", ".join(self.urls))
 
+    async def _listen(
+        self, lines: Sequence[tuple[int, str]], front: Front, faults: list[ConfigurationFault]
+    ) -> list[IListeningPort]:
+        ports = await doors.listen(self._reactor, self.settings.file, lines, front, faults)
+        self._closers.append(lambda: front.drain(self.settings.gateway["drain_timeout"]))
+        self._closers.append(lambda: doors.shut(ports))
+        return ports
+
+    def _watch(self, rooms: Rooms, metrics: Metrics) -> Health:
+        """Start what works beside serving: the probes and the reaper."""
+        values = self.settings.gateway
+        health = Health(rooms.catalogue, rooms.locations, self._reactor, time.time, metrics.backend_up)
+        health.start(values["probe_interval"])
+        self._closers.append(health.stop)
+        reaper = Reaper(rooms.catalogue, rooms.locations)
+        reaper.start(values["reap_interval"], self._reactor)
+        self._closers.append(reaper.stop)
+        return health
+
+    def _front(self, answer: Answer, observer: Observer | None = None) -> Front:
+        limits = limits_of(self.settings.gateway)
+        if observer is None:
+            return Front(answer, limits, clock=self._reactor)
+        return Front(answer, limits, observe=observer, clock=self._reactor)
+
+    def _pages(self, health: Health, metrics: Metrics, values: Values, *, open_metrics: bool) -> Pages:
+        def ready() -> tuple[bool, Sequence[str]]:
+            return (False, ["stopping"]) if self._draining else health.ready()
+
+        domains = () if open_metrics else values["domain"] or ()
+        return Pages(ready, lambda: health.states, metrics.text, domains=domains, open_metrics=open_metrics)
+
     async def close(self) -> None:
-        """Take no new connections, let running replies end, then close room by room."""
-        await doors.shut(self._ports)
-        self._ports = []
-        if self._front is not None:
-            await self._front.drain(self.settings.gateway["drain_timeout"])
-        for worker in (self._health, self._reaper):
-            if worker is not None:
-                await worker.stop()
-        if self._rooms is not None:
-            rooms, self._rooms = self._rooms, None
-            await rooms.close()
+        """Take no new connections, let running replies end, then close room by room, the last opened first."""
+        self._draining = True
+        self.catalogue = None
+        while self._closers:
+            await self._closers.pop()()
 
     def startService(self) -> None:
-        """For twistd, whose start does not wait: a start that fails says why in one line each and stops the process."""
+        """For twistd, whose start does not wait: a start that fails says why, one line each, and ends the process."""
         super().startService()  # type: ignore[no-untyped-call]
-        opening = Deferred.fromCoroutine(self.open())
-        opening.addErrback(self._failed)
+        Deferred.fromCoroutine(self.open()).addErrback(self._fail)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self.close())
 
-    def _failed(self, failure: Any) -> None:
+    def _fail(self, failure: Any) -> None:
         if failure.check(ConfigurationFaults):
             for fault in failure.value.faults:
                 log.critical("{fault}", fault=str(fault))
@@ -111,22 +146,54 @@ class Node(service.Service):
         self._reactor.stop()
 
 
-def limits_of(gateway: Values) -> Limits:
+def limits_of(values: Values) -> Limits:
     """The front door's limits: settings where there are some."""
-    shortest = min(gateway[key] for key in ("head_timeout", "idle_timeout", "body_timeout", "stall_timeout"))
+    shortest = min(values[key] for key in ("head_timeout", "idle_timeout", "body_timeout", "stall_timeout"))
     return Limits(
-        head_seconds=gateway["head_timeout"],
-        idle_seconds=gateway["idle_timeout"],
-        body_floor_seconds=gateway["body_timeout"],
-        stall_seconds=gateway["stall_timeout"],
-        connections=gateway["connections"],
-        connections_per_peer=gateway["connections"],
+        head_seconds=values["head_timeout"],
+        idle_seconds=values["idle_timeout"],
+        body_floor_seconds=values["body_timeout"],
+        stall_seconds=values["stall_timeout"],
+        connections=values["connections"],
+        connections_per_peer=values["connections"],
         sweep_seconds=min(1.0, shortest / 4),
     )
 
 
-def _tell(settings: NodeSettings) -> list[str]:
-    """What an operator should know about a file that is fine."""
-    if not settings.notices:
-        return []
-    return [f"{settings.file}: left alone, for a Tahoe-LAFS node: {', '.join(settings.notices)}"]
+def _gate(settings: NodeSettings, rooms: Rooms) -> Gate:
+    values = settings.gateway
+    below = Gateway(rooms.catalogue, rooms.locations, DEFAULT, Seal(settings.seal), region=values["region"])
+    rules = Rules(
+        region=values["region"] if values["strict_region"] else None,
+        unsigned_over_http=values["unsigned_over_http"],
+        signature_v2=values["signature_v2"],
+    )
+    return Gate(below, rules, values["domain"] or ())
+
+
+def _open_log(values: Values, reactor: Any) -> AccessLog:
+    folder = values["log"]
+    access_log = AccessLog(folder / ACCESS_LOG, clock=reactor)
+    try:
+        make_folder(folder)
+        access_log.open()
+    except OSError as fault:
+        raise ConfigurationFaults([unwritable(values, "log", folder, fault)]) from fault
+    return access_log
+
+
+def _either(pages: Pages, then: Answer) -> Answer:
+    """The gateway's own pages stand in front of S3."""
+
+    async def answer(call: Call) -> Reply:
+        if call.path.startswith("/_/"):
+            page = await pages.answer(call)
+            if page is not None:
+                return page
+        return await then(call)
+
+    return answer
+
+
+async def _nothing_here(call: Call) -> Reply:
+    raise S3Error("AccessDenied", "Only the pages under /_/ are here.")

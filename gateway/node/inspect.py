@@ -1,0 +1,107 @@
+"""Find every fault of a configuration without serving: read it, then try whatever could be read.
+
+Nothing is claimed and no catalogue is made; a location's ``open`` may prepare its storage, as a start would.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.protocol import Factory
+
+from gateway.errors import BackendError
+from gateway.model import HealthcheckRequest
+from gateway.node import doors
+from gateway.node.read import Reading, read
+from gateway.node.rooms import build, lock_data, misplaced, open_data, unwritable
+from gateway.plugins.marker import ForeignStorage, peek
+from gateway.settings import ConfigurationFault, ConfigurationFaults, Values
+
+
+async def inspect(path: Path, reactor: Any) -> Reading:
+    """What was read; raises ConfigurationFaults with every fault that a start would meet, and more than its first."""
+    reading = read(path)
+    ours: str | None = None
+    if reading.gateway is not None:
+        served = _check_folders(reading.gateway, reading.faults)
+        if reading.seal is not None:
+            ours = await _check_catalogue(reading.gateway, reading.seal, reactor, reading.faults)
+        if not served:  # a gateway that runs holds these very ports
+            await _check_ports(reading, reading.gateway, reactor)
+    for place in reading.places:
+        try:
+            await _check_place(place, ours)
+        except ConfigurationFault as fault:
+            reading.faults.append(fault)
+    if reading.faults:
+        raise ConfigurationFaults(reading.faults)
+    return reading
+
+
+def _check_folders(values: Values, faults: list[ConfigurationFault]) -> bool:
+    """Whether another gateway serves this data; folders that cannot be written are added to ``faults``."""
+    served = False
+    for key in ("data", "log"):
+        folder: Path = values[key]
+        there = folder if folder.exists() else folder.parent
+        try:
+            if not there.is_dir():
+                raise (
+                    FileNotFoundError(2, "no such folder", str(there))
+                    if there != folder
+                    else NotADirectoryError(20, "not a folder", str(there))
+                )
+            if not os.access(there, os.W_OK | os.X_OK):
+                raise PermissionError(13, "not writable for us", str(there))
+        except OSError as fault:
+            faults.append(unwritable(values, key, folder, fault))
+            continue
+        if key == "data" and folder.exists():
+            try:
+                lock_data(values).release()
+            except ConfigurationFault as fault:
+                faults.append(fault)
+                served = True
+    return served
+
+
+async def _check_catalogue(values: Values, seal: bytes, reactor: Any, faults: list[ConfigurationFault]) -> str | None:
+    """The id of the catalogue, None where there is none yet."""
+    if not (values["data"] / "catalogue.sqlite").exists():
+        return None
+    try:
+        catalogue = open_data(values, seal, reactor)
+    except ConfigurationFault as fault:
+        faults.append(fault)
+        return None
+    await catalogue.close()
+    return catalogue.id
+
+
+async def _check_ports(reading: Reading, values: Values, reactor: Any) -> None:
+    lines = list(reading.listen)
+    if values["metrics"] is not None:
+        lines.append((values.fault("metrics", "", "", "").line, values["metrics"]))
+    nobody = Factory()
+    nobody.noisy = False
+    await doors.shut(await doors.listen(reactor, reading.document.file, lines, nobody, reading.faults))
+
+
+async def _check_place(place: Any, ours: str | None) -> None:
+    """Open a location, look whose it is, and try it. Raises ConfigurationFault."""
+    location = build(place)
+    try:
+        await location.open()
+        owner = await peek(location)
+        if owner is not None and owner != ours:
+            raise ForeignStorage(
+                f"location {place.name!r} belongs to another gateway (catalogue {owner})",
+                fix="give this gateway a storage of its own, or restore the catalogue that it belongs to",
+            )
+        await location.healthcheck(HealthcheckRequest(probe=f"check{os.getpid()}"))
+    except BackendError as fault:
+        raise misplaced(place, fault) from fault
+    finally:
+        await location.close()

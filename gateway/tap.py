@@ -1,0 +1,60 @@
+"""``twistd gateway -c tahoe.cfg``: the options and the service."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+
+class Options(usage.Options):
+    """twistd's own options come before the word ``gateway``, these after it."""
+
+    optParameters = [["config", "c", "tahoe.cfg", "The gateway's configuration."]]  # noqa: N815, RUF012 - Twisted's
+    longdesc = "Serves S3 to clients and keeps the bytes in the storage that the configuration names."
+
+    quiet = False
+
+    def getUsage(self, width: int | None = None) -> str:
+        return "" if self.quiet else super().getUsage(width)
+
+    def postOptions(self) -> None:
+        """Refuse a configuration with faults while twistd still has a terminal: UsageError, one line each.
+
+        Another process tries it, for trying takes a running reactor, and that of this process starts only after
+        twistd went into the background. It has the rights that the service will have.
+        """
+        parent: Any = self.parent
+        command = [sys.executable, "-P", "-m", "gateway", "check", "--quiet", "-c", self["config"]]
+        user, group = parent["uid"], parent["gid"]
+        found = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, user=user, group=group, check=False
+        )
+        if found.returncode != 0:
+            # twistd prints the options' help above a UsageError; the operator's one line would drown in it
+            parent.synopsis = ""
+            self.quiet = True
+            raise usage.UsageError((found.stderr or found.stdout).strip())
+
+
+def makeService(options: Options) -> IService:
+    """The node as a service."""
+    from twisted.internet import reactor
+
+    from gateway.node.read import read_node
+    from gateway.node.service import Node
+    from gateway.settings import ConfigurationFaults
+
+    try:
+        node = Node(read_node(Path(options["config"]).absolute()), reactor)
+    except ConfigurationFaults as faults:  # changed since the check; beyond the point where twistd takes UsageErrors
+        raise SystemExit(str(faults)) from None
+    # twistd ends with 0 whatever happened; a start that failed after the check must not look like a clean stop
+    atexit.register(lambda: os._exit(1) if node.failed else None)
+    return node
