@@ -117,6 +117,8 @@ class _Reader:
 
 def parse(body: bytes, root: str, most: int = MOST_ELEMENTS) -> Node:
     """The document's root, which must be named ``root``, in S3's namespace or in none. Raises MalformedXML."""
+    if b"\0" in body:  # UTF-16 and UTF-32, which expat would detect and read whatever encoding it is told
+        raise malformed("a NUL")
     reader = _Reader(most)
     parser = expat.ParserCreate("UTF-8", namespace_separator=" ")
     parser.buffer_text = True
