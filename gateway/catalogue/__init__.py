@@ -1,0 +1,32 @@
+"""All SQL, and nothing else: which blobs make which version of which object, and who may ask."""
+
+from __future__ import annotations
+
+from gateway.catalogue.accounts import Accounts, Taken
+from gateway.catalogue.blobs import Blobs, Lease, Reading
+from gateway.catalogue.buckets import Buckets
+from gateway.catalogue.catalogue import Catalogue, open_catalogue
+from gateway.catalogue.listing import Listing
+from gateway.catalogue.references import BlobDoomed
+from gateway.catalogue.uploads import Uploads, UploadsPage
+from gateway.catalogue.versions import Check, VersionGone, Versions
+from gateway.catalogue.writer import CatalogueFault
+
+__all__ = [
+    "open_catalogue",
+    "Catalogue",
+    "CatalogueFault",
+    "Taken",
+    "BlobDoomed",
+    "VersionGone",
+    "Accounts",
+    "Buckets",
+    "Versions",
+    "Check",
+    "Listing",
+    "Uploads",
+    "UploadsPage",
+    "Blobs",
+    "Lease",
+    "Reading",
+]

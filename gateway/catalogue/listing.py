@@ -1,0 +1,94 @@
+"""Pages of a listing. A page costs what is on it: a common prefix is one seek, however many keys lie below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gateway.catalogue.database import Database
+from gateway.catalogue.rows import algorithms_of
+from gateway.model import ListedObject, ListingPage
+
+# Keys are UTF-8, in which the byte 0xff never occurs: every key sorts before it.
+BEYOND = b"\xff"
+
+_PAGE = (
+    "SELECT c.key, v.size, v.etag, v.modified, v.storage_class, v.owner, v.crc32 IS NOT NULL, v.crc32c IS NOT NULL,"
+    " v.crc64nvme IS NOT NULL, v.sha1 IS NOT NULL, v.sha256 IS NOT NULL, v.checksum_type"
+    " FROM current_versions c CROSS JOIN versions v ON v.id = c.version"
+    " WHERE c.bucket = ? AND c.key >= ? AND c.key < ? ORDER BY c.key"
+)
+
+
+class Listing:
+    """Pages of the current versions of a bucket."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, bucket_id: int, *, prefix: bytes = b"", delimiter: bytes = b"", after: bytes = b"", limit: int = 1000
+    ) -> ListingPage:
+        """Up to ``limit`` keys and common prefixes together, strictly after the name ``after``.
+
+        ``after`` may be a common prefix: then everything below it is skipped.
+        """
+        if is_common_prefix(after, prefix, delimiter):
+            first = beyond(after)
+        else:
+            first = max(prefix, after + b"\0" if after else b"")
+        last = beyond(prefix)
+
+        def seek(key: bytes) -> Iterator[Any]:
+            return iter(self._database.reader.execute(_PAGE, (bucket_id, key, last)))
+
+        with self._database.snapshot():
+            rows, prefixes, more = skim(seek, first, prefix, delimiter, limit)
+        objects = tuple(_listed(row) for row in rows)
+        names = [*(entry.key for entry in objects[-1:]), *prefixes[-1:]]
+        return ListingPage(objects, tuple(prefixes), max(names) if more else None)
+
+
+def skim(
+    seek: Callable[[bytes], Iterator[Any]], first: bytes, prefix: bytes, delimiter: bytes, limit: int
+) -> tuple[list[Any], list[bytes], bool]:
+    """Rows (their first column is the key) and common prefixes, and whether there are more than ``limit`` of both.
+
+    ``seek(key)`` gives the rows from ``key`` on; they are fetched one by one, so those not looked at cost nothing.
+    """
+    found: list[Any] = []
+    prefixes: list[bytes] = []
+    if limit <= 0:
+        return found, prefixes, False
+    rows = seek(first)
+    while (row := next(rows, None)) is not None:
+        if len(found) + len(prefixes) == limit:
+            return found, prefixes, True
+        common = common_prefix(row[0], prefix, delimiter)
+        if common is None:
+            found.append(row)
+        else:
+            prefixes.append(common)
+            rows = seek(beyond(common))
+    return found, prefixes, False
+
+
+def common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:
+    """``key`` up to and with the first delimiter behind ``prefix``; None where there is none."""
+    at = key.find(delimiter, len(prefix)) if delimiter else -1
+    return None if at < 0 else key[: at + len(delimiter)]
+
+
+def is_common_prefix(name: bytes, prefix: bytes, delimiter: bytes) -> bool:
+    """Could ``name`` be a common prefix of this listing?"""
+    return name.startswith(prefix) and common_prefix(name, prefix, delimiter) == name
+
+
+def beyond(prefix: bytes) -> bytes:
+    """The first name that sorts after everything that starts with ``prefix``."""
+    stem = prefix.rstrip(BEYOND)
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else BEYOND
+
+
+def _listed(row: Any) -> ListedObject:
+    return ListedObject(row[0], row[1], row[2], row[3] / 1000, row[4], row[5], algorithms_of(row[6:11]), row[11])

@@ -1,0 +1,189 @@
+"""The one thread of a process that writes: changes that wait together are committed together.
+
+A commit costs a disk sync, so a group of up to 50 changes shares one. Each change runs in its own SAVEPOINT: one that
+raises leaves nothing and hurts no other. A change is answered on the reactor thread, and only after COMMIT returned;
+where COMMIT fails, every change of the group failed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+
+from gateway.errors import S3Error
+
+GROUP = 50
+
+Work = Callable[[apsw.Connection], Any]
+
+
+class CatalogueFault(Exception):
+    """The catalogue cannot be opened or used; the text tells the operator why."""
+
+
+class _GroupLost(Exception):
+    """SQLite itself ended the transaction in the middle of a change."""
+
+
+class _Answer(Deferred[Any]):
+    """Fires with a change's outcome.
+
+    Cancelling withdraws a change that has not begun. One that began is answered with the truth a moment later, for a
+    caller that gave up on a commit must still learn whether its version exists.
+    """
+
+    def __init__(self, withdraw: Callable[[], bool]) -> None:
+        super().__init__()
+        self._withdraw = withdraw
+
+    def cancel(self) -> None:
+        if self.called or self._withdraw():
+            super().cancel()
+
+
+class _Change:
+    __slots__ = ("answer", "begun", "withdrawn", "work")
+
+    def __init__(self, work: Work, withdraw: Callable[[_Change], bool]) -> None:
+        self.work = work
+        self.begun = False
+        self.withdrawn = False
+        self.answer = _Answer(lambda: withdraw(self))
+
+
+class Writer:
+    """Runs changes in the order of their ``submit`` on a connection that nobody else uses.
+
+    ``connect`` makes that connection; it is called again after a fault of the disk, because what a connection
+    remembers is not to be trusted then.
+    """
+
+    def __init__(self, connect: Callable[[], apsw.Connection], reactor: IReactorFromThreads) -> None:
+        self._connect = connect
+        self._reactor = reactor
+        self._connection: apsw.Connection | None = None
+        self._waiting: deque[_Change] = deque()
+        self._wake = threading.Condition()
+        self._stopping: Deferred[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="catalogue-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work) -> Deferred[Any]:
+        """Queue a change; fires with what ``work`` returns or raises. Raises CatalogueFault after ``stop``."""
+        change = _Change(work, self._withdraw)
+        with self._wake:
+            if self._stopping is not None:
+                raise CatalogueFault("the catalogue is closed")
+            self._waiting.append(change)
+            self._wake.notify()
+        return change.answer
+
+    def stop(self) -> Deferred[None]:
+        """Commit what waits, then end the thread; fires when it has ended."""
+        done: Deferred[None] = Deferred()
+        with self._wake:
+            if self._stopping is not None:
+                raise CatalogueFault("the catalogue is closed")
+            self._stopping = done
+            self._wake.notify()
+        return done
+
+    def _withdraw(self, change: _Change) -> bool:
+        with self._wake:
+            change.withdrawn = not change.begun
+            return change.withdrawn
+
+    def _take(self, *, wait: bool) -> _Change | None:
+        """The next change, None where there is none (``wait``: only when stopping)."""
+        with self._wake:
+            while True:
+                while self._waiting:
+                    change = self._waiting.popleft()
+                    if not change.withdrawn:
+                        change.begun = True
+                        return change
+                if not wait or self._stopping is not None:
+                    return None
+                self._wake.wait()
+
+    def _run(self) -> None:
+        while (first := self._take(wait=True)) is not None:
+            outcomes = self._group(first)
+            self._reactor.callFromThread(_tell, outcomes)
+        if self._connection is not None:
+            self._connection.close()
+        assert self._stopping is not None
+        self._reactor.callFromThread(self._stopping.callback, None)
+
+    def _group(self, first: _Change) -> list[tuple[_Change, Any]]:
+        """Run changes from ``first`` on in one transaction; each with its result or its Failure."""
+        outcomes: list[tuple[_Change, Any]] = []
+        change: _Change | None = first
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            self._connection.execute("BEGIN IMMEDIATE")
+            while change is not None:
+                outcomes.append((change, None))  # its place is taken first: a lost group fails this one too
+                outcomes[-1] = (change, _one(self._connection, change.work))
+                change = self._take(wait=False) if len(outcomes) < GROUP else None
+            self._connection.execute("COMMIT")
+        except BaseException as fault:  # not swallowed: every change of the group is answered with it
+            self._drop_connection()
+            failed = [change for change, _ in outcomes] or [first]
+            # Those that wait behind would each wait out the same lock or disk again.
+            while len(failed) < GROUP and (change := self._take(wait=False)) is not None:
+                failed.append(change)
+            return [(change, _failure(fault)) for change in failed]
+        return outcomes
+
+    def _drop_connection(self) -> None:
+        """Closing rolls back what is not committed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close(True)
+
+
+def _one(connection: apsw.Connection, work: Work) -> Any:
+    """What one change returns, or its Failure after everything it did was rolled back."""
+    connection.execute("SAVEPOINT change")
+    try:
+        value = work(connection)
+    except BaseException as fault:  # not swallowed: the change's caller is answered with it
+        if not connection.in_transaction:
+            raise _GroupLost from fault
+        connection.execute("ROLLBACK TO change; RELEASE change")
+        return _failure(fault)
+    connection.execute("RELEASE change")
+    return value
+
+
+def _failure(fault: BaseException) -> Failure:
+    return Failure(_refusal(fault))  # type: ignore[no-untyped-call]
+
+
+def _refusal(fault: BaseException) -> BaseException:
+    """What the caller gets: the disk's faults in words of S3, everything else unchanged."""
+    cause = fault.__cause__ if isinstance(fault, _GroupLost) else fault
+    code = ""
+    if isinstance(cause, apsw.FullError):
+        code = "InsufficientStorage"
+    elif isinstance(cause, (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, _GroupLost)):
+        code = "ServiceUnavailable"
+    if not code:
+        return cause or fault
+    refusal = S3Error(code, cause=f"catalogue: {type(cause).__name__}: {cause}")
+    refusal.__cause__ = cause
+    return refusal
+
+
+def _tell(outcomes: list[tuple[_Change, Any]]) -> None:
+    for change, outcome in outcomes:
+        change.answer.callback(outcome)  # a Failure goes down the error path
