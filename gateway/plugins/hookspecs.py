@@ -56,17 +56,17 @@ class Hooks:
         """Write, read and delete the probe; raise what would stop a put, a get or a delete."""
 
     @hookspec(firstresult=True)
-    def createMPU(self, request: model.CreateMPURequest) -> Awaitable[model.CreateMPUResult]:  # noqa: N802
+    def createMPU(self, request: model.CreateMPURequest) -> Awaitable[model.CreateMPUResult]:
         """Begin a multipart upload."""
 
     @hookspec(firstresult=True)
-    def uploadPart(self, request: model.UploadPartRequest) -> Awaitable[model.UploadPartResult]:  # noqa: N802
+    def uploadPart(self, request: model.UploadPartRequest) -> Awaitable[model.UploadPartResult]:
         """Keep one part, with the promises of put. Raises BlobMissing where the upload is gone."""
 
     @hookspec(firstresult=True)
-    def completeMPU(self, request: model.CompleteMPURequest) -> Awaitable[model.CompleteMPUResult]:  # noqa: N802
+    def completeMPU(self, request: model.CompleteMPURequest) -> Awaitable[model.CompleteMPUResult]:
         """Join the chosen parts; idempotent. Raises BlobMissing where the upload or a part is gone."""
 
     @hookspec(firstresult=True)
-    def abortMPU(self, request: model.AbortMPURequest) -> Awaitable[model.AbortMPUResult]:  # noqa: N802
+    def abortMPU(self, request: model.AbortMPURequest) -> Awaitable[model.AbortMPUResult]:
         """End open uploads and free their parts; fine where there is none."""

@@ -115,20 +115,20 @@ class Location(Blobs):
         """Give back what open() and the hooks took."""
         await self._prepare("close")
 
-    async def createMPU(self, request: model.CreateMPURequest) -> model.CreateMPUResult:  # noqa: N802
+    async def createMPU(self, request: model.CreateMPURequest) -> model.CreateMPUResult:
         self._check_name(request.name)
         return await self._ask(self._hooks.createMPU, request, model.CreateMPUResult)
 
-    async def uploadPart(self, request: model.UploadPartRequest) -> model.UploadPartResult:  # noqa: N802
+    async def uploadPart(self, request: model.UploadPartRequest) -> model.UploadPartResult:
         try:
             return await self._ask(self._hooks.uploadPart, request, model.UploadPartResult)
         finally:
             request.body.close()
 
-    async def completeMPU(self, request: model.CompleteMPURequest) -> model.CompleteMPUResult:  # noqa: N802
+    async def completeMPU(self, request: model.CompleteMPURequest) -> model.CompleteMPUResult:
         return await self._ask(self._hooks.completeMPU, request, model.CompleteMPUResult)
 
-    async def abortMPU(self, request: model.AbortMPURequest) -> model.AbortMPUResult:  # noqa: N802
+    async def abortMPU(self, request: model.AbortMPURequest) -> model.AbortMPUResult:
         return await self._ask(self._hooks.abortMPU, request, model.AbortMPUResult)
 
     async def _prepare(self, method: str) -> None:

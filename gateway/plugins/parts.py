@@ -53,7 +53,7 @@ class Parts:
         self._below = below
 
     @hookimpl(trylast=True)
-    async def createMPU(self, request: model.CreateMPURequest) -> model.CreateMPUResult:  # noqa: N802
+    async def createMPU(self, request: model.CreateMPURequest) -> model.CreateMPUResult:
         token = secrets.token_hex(TOKEN // 2)
         marker = f"{request.name}/{token}{OPEN}"
         await self._below.put(
@@ -62,7 +62,7 @@ class Parts:
         return model.CreateMPUResult(token)
 
     @hookimpl(trylast=True)
-    async def uploadPart(self, request: model.UploadPartRequest) -> model.UploadPartResult:  # noqa: N802
+    async def uploadPart(self, request: model.UploadPartRequest) -> model.UploadPartResult:
         receipt = f"{request.number:05d}{secrets.token_hex(NONCE // 2)}"
         part = f"{request.name}/{request.token}{receipt}"
         await self._below.put(model.PutRequest(name=part, body=request.body, size=request.size, if_absent=True))
@@ -72,7 +72,7 @@ class Parts:
         return model.UploadPartResult(receipt)
 
     @hookimpl(trylast=True)
-    async def completeMPU(self, request: model.CompleteMPURequest) -> model.CompleteMPUResult:  # noqa: N802
+    async def completeMPU(self, request: model.CompleteMPURequest) -> model.CompleteMPUResult:
         stem = f"{request.name}/{request.token}"
         marker = stem + OPEN
         stored = {blob.name: blob async for blob in self._all(f"{request.name}/")}
@@ -92,7 +92,7 @@ class Parts:
         return model.CompleteMPUResult(_fingerprint([stored[blob.name] for blob in blobs]), blobs)
 
     @hookimpl(trylast=True)
-    async def abortMPU(self, request: model.AbortMPURequest) -> model.AbortMPUResult:  # noqa: N802
+    async def abortMPU(self, request: model.AbortMPURequest) -> model.AbortMPUResult:
         stem = f"{request.name}/{request.token or ''}"
         stored = [blob.name async for blob in self._all(stem)]
         for marker in [name for name in stored if _is_marker(name)]:

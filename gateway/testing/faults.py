@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet import task
+from twisted.internet import reactor, task
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
 from gateway.errors import BackendBusy, BackendDown, BackendError, BackendFull, BlobMissing
 from gateway.model import GetResult, HeadResult, ListResult
@@ -77,17 +76,14 @@ class Down(Failing):
 class Slow(Fault):
     """Answers ``seconds`` later than it could."""
 
-    def __init__(self, seconds: float, hooks: Iterable[str] = HOOKS, clock: IReactorTime | None = None) -> None:
+    def __init__(self, seconds: float, hooks: Iterable[str] = HOOKS, clock: Any = reactor) -> None:
         super().__init__(hooks)
         self._seconds = seconds
         self._clock = clock
 
     async def strike(self, request: Any, answer: Answer) -> Any:
-        clock = self._clock
-        if clock is None:
-            from twisted.internet import reactor as clock  # not before a test asks: it installs the reactor
         try:
-            await task.deferLater(clock, self._seconds)
+            await task.deferLater(self._clock, self._seconds)
         except BaseException:
             drop(answer)
             raise

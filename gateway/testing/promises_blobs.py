@@ -61,7 +61,7 @@ class BlobPromises(Stage):
         assert got == expected, f"start={start} length={length} gave {len(got)} bytes instead of {len(expected)}"
 
     @promise
-    async def test_a_missing_blob_is_BlobMissing(self, subject: Any, folder: str) -> None:  # noqa: N802
+    async def test_a_missing_blob_is_BlobMissing(self, subject: Any, folder: str) -> None:
         with pytest.raises(BlobMissing):
             await subject.get(GetRequest(name=f"{folder}/none"))
         with pytest.raises(BlobMissing):
@@ -93,7 +93,7 @@ class BlobPromises(Stage):
         assert dict(head.metadata) == {}, "metadata of the replaced blob is left"
 
     @promise
-    async def test_chunks_are_1_byte_to_1_MiB(self, subject: Any, folder: str) -> None:  # noqa: N802
+    async def test_chunks_are_1_byte_to_1_MiB(self, subject: Any, folder: str) -> None:
         await self.keep(subject, f"{folder}/blob", sample(3 * MI + 1))
         result = await self.begin(subject, f"{folder}/blob")
         if result.body is None:

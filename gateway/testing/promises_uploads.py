@@ -92,7 +92,7 @@ class UploadPromises(Stage):
         assert await self.joined(location, first) == self.piece(location, 1) + self.piece(location, 2)
 
     @promise
-    async def test_completing_without_a_part_is_BlobMissing(self, location: Location, folder: str) -> None:  # noqa: N802
+    async def test_completing_without_a_part_is_BlobMissing(self, location: Location, folder: str) -> None:
         name = f"{folder}/upload"
         token = await begin(location, name)
         part = await send(location, name, token, 1, self.piece(location, 1))
