@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
@@ -16,9 +16,9 @@ from zope.interface import implementer
 from gateway.errors import S3Error
 from gateway.http.exchange import Exchange
 from gateway.http.head import Head, HeadReader
-from gateway.http.limits import Limits
 from gateway.http.reply_writer import CONTINUE
-from gateway.http.request_body import RequestBody, Source
+from gateway.http.request_body import NO_BODY, RequestBody, Source
+from gateway.http.transport import Wire
 from gateway.model import Call
 
 if TYPE_CHECKING:
@@ -27,35 +27,6 @@ if TYPE_CHECKING:
 MOST_PENDING = 64 * 1024  # pipelined bytes that may wait behind a running call
 TLS_HANDSHAKE = 0x16  # the first byte of a ClientHello
 NO_HEAD = Head("-", "/", "", {}, 0, False, False, False, 0)
-
-
-class Wire(Protocol):
-    """What this room asks of a transport; TCP, UNIX and TLS transports have it all."""
-
-    def write(self, data: bytes) -> object: ...
-
-    def registerProducer(self, producer: object, streaming: bool) -> object: ...
-
-    def unregisterProducer(self) -> object: ...
-
-    def pauseProducing(self) -> object: ...
-
-    def resumeProducing(self) -> object: ...
-
-    def loseConnection(self) -> object: ...
-
-    def abortConnection(self) -> object: ...
-
-
-class Nobody:
-    """The source of bodies that never ask for more."""
-
-    def body_wanted(self) -> None: ...
-
-    def body_taken(self) -> None: ...
-
-
-NO_BODY = RequestBody(0, Limits(), Nobody())
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -111,7 +82,7 @@ class Connection(protocol.Protocol):
             if not body.ended:
                 data = body.feed(data)
             self._pending += data
-            self._hold_back(body)
+            self._hold_back(body.full)
             body.wake()
         elif self._lingering:
             self._dropped += len(data)
@@ -120,6 +91,8 @@ class Connection(protocol.Protocol):
         else:
             self._pending += data
             self._advance()
+            if self._exchange is None:
+                self._hold_back(False)  # the client takes no replies and asks for more of them
 
     def readConnectionLost(self) -> None:
         """The client sends no more; it may still read, or be gone: an answer that has not begun gets a little time."""
@@ -237,7 +210,7 @@ class Connection(protocol.Protocol):
         if isinstance(body.fault, S3Error):
             exchange.refuse(body.fault)
         else:
-            self._hold_back(body)
+            self._hold_back(body.full)
             exchange.start()
 
     def _call(self, head: Head, body: RequestBody) -> Call:
@@ -260,8 +233,8 @@ class Connection(protocol.Protocol):
 
     # -- holding the client back
 
-    def _hold_back(self, body: RequestBody) -> None:
-        if not self._held_back and (body.full or len(self._pending) > MOST_PENDING):
+    def _hold_back(self, full: bool) -> None:
+        if not self._held_back and not self._lingering and (full or len(self._pending) > MOST_PENDING):
             self._held_back = True
             self._wire.pauseProducing()
 
@@ -290,9 +263,10 @@ class Connection(protocol.Protocol):
     def _close(self) -> None:
         """End the connection as soon as what was written is out."""
         if not self._closing and not self.lost:
+            if not self._lingering:
+                self._wire.unregisterProducer()
             self._lingering = self._closing = True
             self._deadline = self._front.clock.seconds() + self._limits.stall_seconds
-            self._wire.unregisterProducer()
             self._wire.loseConnection()
 
     def retire(self) -> None:

@@ -41,6 +41,7 @@ class Exchange:
         "_reply",
         "_running",
         "_started",
+        "_whole",
         "body",
         "keep",
         "sent",
@@ -56,6 +57,7 @@ class Exchange:
         self._running: Deferred[None] | None = None
         self._started = front.clock.seconds()
         self._first = 0.0
+        self._whole = False  # the last byte of the reply was written
         self.sent = 0
         self.keep = False
 
@@ -88,6 +90,7 @@ class Exchange:
                 self._reply = reply
             elif self._head.method == "HEAD" or reply.status in BODILESS:
                 self._send(self._opening(reply, body.size))
+                self._whole = True
             else:
                 await self._stream(reply, body)
         finally:
@@ -112,6 +115,7 @@ class Exchange:
         else:
             self._send(opening)
             self._send(data)
+        self._whole = True
 
     async def _stream(self, reply: Reply, body: Body) -> None:
         """Write the body as the client takes it. The head waits for the first chunk: until then 500 is possible."""
@@ -133,6 +137,7 @@ class Exchange:
         if left:
             raise WrongSize(f"a body of {body.size} bytes gave {left} fewer")
         self._send(opening + (b"0\r\n\r\n" if chunked else b""))
+        self._whole = True
 
     def _send(self, data: bytes) -> bytes:
         if data and not self._line.lost:
@@ -171,13 +176,12 @@ class Exchange:
         front = self._front
         front.running -= 1
         now = front.clock.seconds()
-        whole = self._reply is not None and not self._line.lost
         traffic = Traffic(
             self._head.size + self.body.received,
             self.sent,
             now - self._started,
             self._first - self._started if self.sent else 0.0,
-            whole,
+            self._whole and not self._line.lost,
         )
         self._line.exchanged(self)
         front.observe(self._call, self._reply or GONE, traffic)

@@ -138,6 +138,11 @@ class RequestBody:
         return self.wake()
 
     @property
+    def waiting(self) -> int:
+        """Bytes that came and were not read yet."""
+        return self._held
+
+    @property
     def full(self) -> bool:
         """Enough is waiting; the client should pause."""
         return self._held > self._most_held or len(self._pieces) > MOST_PIECES
@@ -154,3 +159,14 @@ class RequestBody:
                 self.fail(S3Error("RequestTimeout", cause="the body came too slowly"))
             else:
                 self._window_bytes = -1
+
+
+class Nobody:
+    """The source of bodies that never ask for more."""
+
+    def body_wanted(self) -> None: ...
+
+    def body_taken(self) -> None: ...
+
+
+NO_BODY = RequestBody(0, Limits(), Nobody())

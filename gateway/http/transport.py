@@ -1,0 +1,23 @@
+"""The shape of what lies below a connection."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Wire(Protocol):
+    """What this room asks of a transport; TCP, UNIX and TLS transports have it all."""
+
+    def write(self, data: bytes) -> object: ...
+
+    def registerProducer(self, producer: object, streaming: bool) -> object: ...
+
+    def unregisterProducer(self) -> object: ...
+
+    def pauseProducing(self) -> object: ...
+
+    def resumeProducing(self) -> object: ...
+
+    def loseConnection(self) -> object: ...
+
+    def abortConnection(self) -> object: ...
