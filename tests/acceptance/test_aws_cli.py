@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 MIB = 1024 * 1024
+HOUR_AGO = time.time() - 3600
 
 
 @pytest.fixture
@@ -44,6 +46,7 @@ def place(aws: Callable[..., str]) -> str:
 def write(path: Path, size: int, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(random.Random(seed).randbytes(size))
+    os.utime(path, (HOUR_AGO, HOUR_AGO))  # S3's times are whole seconds: sync would see a younger file here
     return path
 
 
