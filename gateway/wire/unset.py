@@ -9,7 +9,7 @@ from __future__ import annotations
 from gateway.errors import S3Error
 from gateway.wire.xml_text import document
 
-_ERRORS: dict[str, str] = {
+ERRORS: dict[str, str] = {
     "GetBucketCors": "NoSuchCORSConfiguration",
     "GetBucketEncryption": "ServerSideEncryptionConfigurationNotFoundError",
     "GetBucketLifecycleConfiguration": "NoSuchLifecycleConfiguration",
@@ -28,10 +28,10 @@ _ERRORS: dict[str, str] = {
 }
 
 # A bucket made without Object Lock cannot be asked about its objects' locks.
-_NO_LOCK = frozenset(("GetObjectRetention", "GetObjectLegalHold"))
+NO_LOCK = frozenset(("GetObjectRetention", "GetObjectLegalHold"))
 
 _NONE_LISTED = "<IsTruncated>false</IsTruncated>"
-_DOCUMENTS: dict[str, bytes] = {
+DOCUMENTS: dict[str, bytes] = {
     "GetBucketAccelerateConfiguration": document("AccelerateConfiguration"),
     "GetBucketLogging": document("BucketLoggingStatus"),
     "GetBucketNotificationConfiguration": document("NotificationConfiguration"),
@@ -46,13 +46,13 @@ _DOCUMENTS: dict[str, bytes] = {
     "ListBucketMetricsConfigurations": document("ListMetricsConfigurationsResult", _NONE_LISTED),
 }
 
-OPERATIONS: frozenset[str] = frozenset((*_ERRORS, *_NO_LOCK, *_DOCUMENTS))
+OPERATIONS: frozenset[str] = frozenset((*ERRORS, *NO_LOCK, *DOCUMENTS))
 
 
 def unset(operation: str, bucket: str) -> bytes:
     """The document for one of OPERATIONS (KeyError for another), or S3's "not set" error raised as S3Error."""
-    if operation in _NO_LOCK:
+    if operation in NO_LOCK:
         raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration", fields={"BucketName": bucket})
-    if code := _ERRORS.get(operation):
+    if code := ERRORS.get(operation):
         raise S3Error(code, fields={"BucketName": bucket})
-    return _DOCUMENTS[operation]
+    return DOCUMENTS[operation]
