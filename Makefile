@@ -1,0 +1,54 @@
+# From a fresh clone: `make demo` tries it, `make test` proves it. Nothing to edit; both may be run again.
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(patsubst %/setup.cfg,./%,$(wildcard plugins/*/setup.cfg))
+SETUPS := setup.cfg pyproject.toml $(wildcard plugins/*/setup.cfg plugins/*/pyproject.toml)
+PACKAGES := gateway $(wildcard plugins/*/gateway_*)
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# What `make test` runs: everything, or what TESTS names.
+TESTS ?=
+
+.PHONY: demo test test-long lint docs lock clean
+.DELETE_ON_ERROR:
+
+demo: .make/runtime
+	$(BIN)/gateway demo
+
+test: .make/test
+	@rm -f .make/missing; .ci/debian-packages .make/missing
+	@status=0; $(BIN)/pytest $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
+
+# The same tests with more samples, and those that take too long for every day.
+test-long: .make/test
+	@rm -f .make/missing; .ci/debian-packages .make/missing
+	@status=0; GATEWAY_LONG=1 $(BIN)/pytest $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
+
+lint: .make/test
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(PACKAGES)
+
+docs: .make/runtime
+	$(BIN)/python docs/configuration.py
+
+# Draw the lock files anew from what setup.cfg and the tests ask for.
+lock: .make/test
+	$(BIN)/python .ci/lock.py
+
+clean:
+	rm -rf .make .venv gateway-demo
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/a/newer/python3 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+
+# The pinned packages first, then the gateway and every plugin as distributions of their own.
+.make/runtime: requirements/runtime.txt $(SETUPS) | $(BIN)/python
+	@mkdir -p .make
+	$(PIP) install -r requirements/runtime.txt
+	$(PIP) install --no-deps --no-build-isolation $(addprefix --editable ,. $(PLUGINS))
+	@touch $@
+
+.make/test: requirements/test.txt .make/runtime
+	$(PIP) install -r requirements/test.txt
+	@touch $@
