@@ -26,12 +26,15 @@ UNCHANGED = (BackendError, S3Error, ClientGone, CancelledError)
 
 
 class Blobs:
-    """The six hooks on whole blobs, as a PluginManager offers them."""
+    """The six hooks on whole blobs. ``wrappers`` are pluggy plugins of ``wrapper=True`` generators; the last one is
+    outermost."""
 
-    def __init__(self, name: str, hooks: pluggy.HookRelay, capabilities: model.Capabilities) -> None:
+    def __init__(self, name: str, backend: Any, wrappers: Sequence[object] = ()) -> None:
+        self._who = f"location {name!r}: {type(backend).__name__}"
+        self._manager = _gather(self._who, (backend, *wrappers))
+        self._hooks = self._manager.hook
         self.name = name
-        self.capabilities = capabilities
-        self._hooks = hooks
+        self.capabilities = _capabilities(self._who, backend)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -88,23 +91,16 @@ class Blobs:
 class Location(Blobs):
     """One configured backend with its wrappers. Raises PluginUnfit where the backend does not keep the contract.
 
-    ``wrappers`` are pluggy plugins of ``wrapper=True`` generators; the last one is outermost. ``native_multipart``
-    tells whether the backend joins parts itself, or ``parts.py`` keeps one blob per part.
+    ``native_multipart`` tells whether the backend joins parts itself, or ``parts.py`` keeps one blob per part.
     """
 
     def __init__(self, name: str, backend: Any, wrappers: Sequence[object] = ()) -> None:
-        who = f"location {name!r}: {type(backend).__name__}"
-        capabilities = getattr(backend, "capabilities", None)
-        if not isinstance(capabilities, model.Capabilities):
-            raise PluginUnfit(f"{who} has no attribute 'capabilities' that is a Capabilities record")
-        manager = _gather(who, (backend, *wrappers))
-        callers = manager.get_hookcallers(backend) or []
-        self.native_multipart = check_hooks(who, (caller.name for caller in callers))
+        super().__init__(name, backend, wrappers)
+        callers = self._manager.get_hookcallers(backend) or []
+        self.native_multipart = check_hooks(self._who, (caller.name for caller in callers))
         if not self.native_multipart:
             # Below the wrappers: a limit that counted an uploadPart and the put inside it would wait for itself.
-            below = Blobs(name, _gather(who, (backend,)).hook, capabilities)
-            manager.register(Parts(below), name="parts")
-        super().__init__(name, manager.hook, capabilities)
+            self._manager.register(Parts(Blobs(name, backend)), name="parts")
         self._backend = backend
 
     async def open(self) -> None:
@@ -177,6 +173,13 @@ def _down(what: str, reason: BaseException) -> BackendDown:
     if not isinstance(reason, Exception):
         raise reason
     return BackendDown(f"{what} failed: {type(reason).__name__}: {reason}")
+
+
+def _capabilities(who: str, backend: Any) -> model.Capabilities:
+    declared = getattr(backend, "capabilities", None)
+    if not isinstance(declared, model.Capabilities):
+        raise PluginUnfit(f"{who} has no attribute 'capabilities' that is a Capabilities record")
+    return declared
 
 
 def _gather(who: str, plugins: Sequence[object]) -> pluggy.PluginManager:
