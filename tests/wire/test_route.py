@@ -108,10 +108,7 @@ def sdk_call(model: OperationModel, everything: bool) -> Call:
 @pytest.mark.parametrize("everything", [False, True])
 @pytest.mark.parametrize("name", S3.operation_names)
 def test_every_operation_of_the_sdk_is_named(name: str, everything: bool) -> None:
-    if everything and name == "ListDirectoryBuckets":
-        expected = name
-    else:
-        expected = ALIASES.get(name, name)
+    expected = name if everything and name == "ListDirectoryBuckets" else ALIASES.get(name, name)
     assert route(sdk_call(S3.operation_model(name), everything)).operation == expected
 
 

@@ -226,7 +226,7 @@ def test_errors_are_their_golden_files(code: str) -> None:
     found = parsed("GetObject", document, CODES[code].status)
     named = {"Code": code, "Message": CODES[code].message, "Resource": "/bbb/a<b"}
     assert found["Error"] == {**named, "BucketName": "bbb", "Key": "a<b"}
-    assert found["ResponseMetadata"]["RequestId"] == "4442587FB7D0A2F9"
+    assert ElementTree.fromstring(document).findtext("RequestId") == "4442587FB7D0A2F9"  # botocore takes the header's
 
 
 def test_no_golden_file_is_left_over() -> None:
