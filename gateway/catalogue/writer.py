@@ -137,10 +137,11 @@ class Writer:
             self._connection.execute("COMMIT")
         except BaseException as fault:  # not swallowed: every change of the group is answered with it
             self._drop_connection()
-            failed = [change for change, _ in outcomes] or [first]
-            # Those that wait behind would each wait out the same lock or disk again.
-            while len(failed) < GROUP and (change := self._take(wait=False)) is not None:
-                failed.append(change)
+            failed = [change for change, _ in outcomes]
+            if not failed:  # nothing could begin: those behind would each wait out the same lock again
+                failed.append(first)
+                while len(failed) < GROUP and (change := self._take(wait=False)) is not None:
+                    failed.append(change)
             return [(change, _failure(fault)) for change in failed]
         return outcomes
 
