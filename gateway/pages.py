@@ -39,8 +39,8 @@ class Pages:
     """Stands in front of the gate: ``answer`` gives a page, or None for whatever S3 means.
 
     ``ready()`` gives (whether to send us requests, why not). ``states`` are the last probes, by location; no page
-    ever asks a backend. ``figures()`` gives Prometheus' text. Reasons, messages and figures are for loopback peers; ``open_metrics`` shows the figures to
-    everyone (for an endpoint of their own).
+    ever asks a backend. ``figures()`` gives Prometheus' text. Reasons, messages and figures are for loopback peers;
+    ``open_metrics`` shows the figures to everyone (for an endpoint of their own).
     """
 
     def __init__(

@@ -90,26 +90,18 @@ class AccessLog:
 
     async def close(self) -> None:
         """Write what is left, and close the file."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._writing is not None:
-            await self._writing
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._lines:
-            self._flush()
-            if self._writing is not None:
-                await self._writing
+        while self._lines or self._writing is not None:
+            if self._timer is not None:
+                self._timer.cancel()
+            await (self._writing or self._flush())
         if self._path is not None:
             os.close(self._descriptor)
 
-    def _flush(self) -> None:
+    def _flush(self) -> Deferred[None]:
         self._timer = None
         lines, self._lines = self._lines, []
         self._writing = deferToThread(self._write, "".join(lines).encode("utf-8", "backslashreplace"))
-        self._writing.addErrback(self._not_written, len(lines)).addCallback(self._written)
+        return self._writing.addErrback(self._not_written, len(lines)).addCallback(self._written)
 
     def _written(self, _: None) -> None:
         self._writing = None

@@ -1,4 +1,4 @@
-"""What one call cost, as the front door tells it; the front door stands beside this room, so only the shape is known."""
+"""What one call cost. The front door, which tells it, stands beside this room: only the shape is known here."""
 
 from __future__ import annotations
 
