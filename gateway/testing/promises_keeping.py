@@ -55,7 +55,7 @@ class KeepingPromises(Stage):
             assert await self.fetch(there, f"{folder}/one") == b"written here", "the other one does not see it"
             await there.delete(model.DeleteRequest(name=f"{folder}/one"))
             await self.assert_nothing(here, f"{folder}/one")
-            await race(self, [here, there], f"{folder}/race")
+            await race([here, there], self.fetch, f"{folder}/race")
             data = sample(max(here.capabilities.smallest_part, 1000))
             token = await begin(here, f"{folder}/upload")
             part = await send(there, f"{folder}/upload", token, 1, data)

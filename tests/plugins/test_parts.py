@@ -13,6 +13,7 @@ from twisted.internet.defer import ensureDeferred
 from gateway import model
 from gateway.bodies import BytesBody
 from gateway.errors import BackendDown, BlobMissing
+from gateway.plugins.hookspecs import MPU_HOOKS
 from gateway.plugins.location import Blobs, Location
 from gateway.plugins.memory import MemoryBackend
 from gateway.plugins.parts import Parts
@@ -111,6 +112,31 @@ async def test_a_part_that_comes_too_late_removes_itself(memory: MemoryBackend, 
     with pytest.raises(BlobMissing):
         await late
     assert await stored(memory) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_part_of_an_ended_upload_leaves_nothing(memory: MemoryBackend, parts: Parts) -> None:
+    token = await begin(parts)
+    await parts.abortMPU(model.AbortMPURequest(name=NAME, token=token))
+    with pytest.raises(BlobMissing):
+        await send(parts, token, 1, b"after the end")
+    assert await stored(memory) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_completion_nothing_is_deleted_any_more(memory: MemoryBackend, parts: Parts) -> None:
+    token = await begin(parts)
+    sent = [await send(parts, token, number, b"data") for number in (1, 2, 3)]
+    result = await complete(parts, token, *sent)
+    await complete(parts, token, sent[0])
+    with pytest.raises(BlobMissing):
+        await send(parts, token, 4, b"data")
+    assert await stored(memory) == [blob.name for blob in result.blobs]
+
+
+def test_parts_never_come_before_a_backend_of_its_own_hooks() -> None:
+    marked = [getattr(Parts, hook).gateway_impl["trylast"] for hook in MPU_HOOKS]
+    assert marked == [True] * 4
 
 
 @pytest.mark.parametrize("ending", ["complete", "abort"])
