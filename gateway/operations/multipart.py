@@ -80,6 +80,7 @@ def part_number(call: VerifiedCall) -> int:
 
 async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
     """UploadPart: a number that is sent again replaces the earlier one once it is whole."""
+    store.demand_length(call)
     number = part_number(call)
     upload = await find_upload(gateway, call, the(bucket), "open")
     also = upload.checksum_algorithm or DEFAULT_CHECKSUM

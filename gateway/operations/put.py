@@ -19,6 +19,7 @@ _CONDITIONS = ("if-match", "if-none-match")
 async def put_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
     """PutObject: everything that can be refused is refused before the body is read; 200 means it is durable."""
     where, key, headers = the(bucket), key_of(call), call.route.headers
+    store.demand_length(call)
     content = request.content(headers)
     if any(name in headers for name in _CONDITIONS):
         conditions.check_write(headers, await gateway.catalogue.versions.find(where.id, key))

@@ -24,6 +24,7 @@ from gateway.model import (
 from gateway.operations.gateway import Gateway
 from gateway.plugins.location import Location
 from gateway.streams import Cut, Measured
+from gateway.verifier import VerifiedCall
 
 LARGEST_BODY = 5 * 1024**3  # S3: one PutObject or UploadPart carries at most 5 GiB
 _UNSIZED_PART = 8 * 1024**2
@@ -39,6 +40,13 @@ class Kept:
 
     def names(self) -> list[str]:
         return [piece.blob for piece in self.pieces]
+
+
+def demand_length(call: VerifiedCall) -> None:
+    """An object's body says how long it is, or comes in HTTP chunks; S3 takes silence for a mistake (411)."""
+    headers = call.call.headers
+    if "content-length" not in headers and "transfer-encoding" not in headers:
+        raise S3Error("MissingContentLength")
 
 
 async def keep(gateway: Gateway, location: Location, body: Body, manifest: Mapping[str, str]) -> Kept:

@@ -99,7 +99,9 @@ class Shop:
         """A signed call; a Body instead of bytes is sent with UNSIGNED-PAYLOAD."""
         given = {name.lower(): value for name, value in (headers or {}).items()}
         payload = hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else "UNSIGNED-PAYLOAD"
-        given = {"host": "localhost:8000", "x-amz-content-sha256": payload, **given}
+        size = len(body) if isinstance(body, bytes) else body.size
+        framing = {"transfer-encoding": "chunked"} if size is None else {"content-length": str(size)}
+        given = {"host": "localhost:8000", **framing, "x-amz-content-sha256": payload, **given}
         request = AWSRequest(method, f"http://localhost:8000{path}", headers=dict(given))
         request.context["payload_signing_enabled"] = False
         signer = S3SigV4Auth(Credentials(key, secret), "s3", "us-east-1")
