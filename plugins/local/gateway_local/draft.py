@@ -117,9 +117,10 @@ class Draft:
     def discard(self) -> None:
         """Leave nothing; fine at any time, twice too. Raises OSError."""
         try:
-            staged, self._staged = self._staged, ""
-            if staged:
-                os.unlink(staged, dir_fd=self._folder.staging.fd)
+            if self._staged:
+                with suppress(FileNotFoundError):
+                    os.unlink(self._staged, dir_fd=self._folder.staging.fd)
+                self._staged = ""
         finally:
             self._close()
 

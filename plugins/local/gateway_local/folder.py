@@ -39,7 +39,7 @@ class _Round:
     """One fsync that several threads wait for."""
 
     done = False
-    fault: OSError | None = None
+    fault: tuple[object, ...] = ()  # not the exception: its traceback would keep the directory open
 
 
 class Directory:
@@ -53,7 +53,8 @@ class Directory:
         self._round = _Round()
 
     def __del__(self) -> None:
-        os.close(self.fd)
+        with suppress(OSError):  # nothing was written to it, and what was linked was synced
+            os.close(self.fd)
 
     def sync(self) -> None:
         """Fsync; one call serves all threads whose changes were made before it began."""
@@ -64,10 +65,10 @@ class Directory:
                 try:
                     os.fsync(self.fd)
                 except OSError as fault:
-                    mine.fault = fault
+                    mine.fault = fault.args
                 mine.done = True
         if mine.fault:
-            raise OSError(*mine.fault.args)
+            raise OSError(*mine.fault)
 
     def settle(self) -> None:
         """Let the directory itself survive power loss; whoever made it may not have come so far."""

@@ -33,7 +33,7 @@ class Recorder:
         self.steps: list[Step] = []
         self.before: Callable[[int, str, tuple[Any, ...]], None] = lambda number, call, args: None
         self.skipped: Callable[[str, int], bool] = lambda call, fd: False  # for negative controls
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a descriptor may be collected, and so closed, at any time
         self._count = 0
 
     def __getattr__(self, name: str) -> Any:
