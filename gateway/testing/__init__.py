@@ -23,10 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.testing.contract import KIT_VERSION, BackendContract
+    from gateway.testing.server import LiveGateway
 
-__all__ = ["KIT_VERSION", "BackendContract"]
+__all__ = ["KIT_VERSION", "BackendContract", "LiveGateway"]
 
-_HOMES = {"KIT_VERSION": "gateway.testing.contract", "BackendContract": "gateway.testing.contract"}
+_HOMES = {
+    "KIT_VERSION": "gateway.testing.contract",
+    "BackendContract": "gateway.testing.contract",
+    "LiveGateway": "gateway.testing.server",
+}
 
 
 def __getattr__(name: str) -> Any:
