@@ -38,6 +38,7 @@ class Exchange:
         "_front",
         "_head",
         "_line",
+        "_over",
         "_reply",
         "_running",
         "_started",
@@ -57,20 +58,23 @@ class Exchange:
         self._running: Deferred[None] | None = None
         self._started = front.clock.seconds()
         self._first = 0.0
+        self._over = False
         self._whole = False  # the last byte of the reply was written
         self.sent = 0
         self.keep = False
 
     def start(self) -> None:
         self._front.running += 1
-        self._running = Deferred.fromCoroutine(self._run())
-        self._running.addErrback(self._failed).addErrback(self._broken).addCallback(self._done)
+        running = Deferred.fromCoroutine(self._run())
+        if not self._over:
+            self._running = running
+            running.addErrback(self._failed).addErrback(self._broken)
 
     def refuse(self, error: S3Error, status: int | None = None) -> None:
         """Answer a fault below the gate; nothing runs."""
         self._front.running += 1
         self._send_whole(refusal(self._call, error, status))
-        self._done(None)
+        self._done()
 
     def leave(self) -> None:
         """The client is gone. A reader of its body hears it from the body, so that its clean-up is not cancelled."""
@@ -80,6 +84,10 @@ class Exchange:
     # -- the way of a reply
 
     async def _run(self) -> None:
+        await self._respond()
+        self._done()
+
+    async def _respond(self) -> None:
         reply = await self._front.answer(self._call)
         body = reply.body
         if isinstance(body, bytes):
@@ -152,25 +160,26 @@ class Exchange:
     def _failed(self, failure: Failure) -> None:
         """The answer or its body raised. Before the first byte that can be said; after it, only cutting off is true."""
         error = failure.value
-        if self._line.lost:
-            return  # nobody to tell; what the answer had to clean up, it did
-        if self.sent or isinstance(error, ClientGone):
-            if not isinstance(error, ClientGone):
-                log.failure("the reply to {request_id} was cut off", failure, request_id=self._call.id)
-            self.keep = False
+        if self._line.lost or isinstance(error, ClientGone):
+            self._line.abort()  # nobody to tell; what the answer had to clean up, it did
+        elif self.sent:
+            log.failure("the reply to {request_id} was cut off", failure, request_id=self._call.id)
             self._line.abort()
-            return
-        if not isinstance(error, S3Error):
-            log.failure("request {request_id} failed", failure, request_id=self._call.id)
-            error = S3Error("InternalError", cause=f"{type(error).__name__} outside the gate")
-        self._send_whole(refusal(self._call, error))
+        else:
+            if not isinstance(error, S3Error):
+                log.failure("request {request_id} failed", failure, request_id=self._call.id)
+                error = S3Error("InternalError", cause=f"{type(error).__name__} outside the gate")
+            self._send_whole(refusal(self._call, error))
+        self._done()
 
     def _broken(self, failure: Failure) -> None:
-        log.failure("request {request_id} could not even be refused", failure, request_id=self._call.id)
-        self.keep = False
+        log.failure("request {request_id} could not be ended", failure, request_id=self._call.id)
         self._line.abort()
+        if not self._over:
+            self._done()
 
-    def _done(self, _: None) -> None:
+    def _done(self) -> None:
+        self._over = True
         self._running = None
         self.body.close()
         front = self._front

@@ -72,7 +72,7 @@ class Head:
 class HeadReader:
     """Reads one head after the other from one connection; ``feed`` never gives the parser a byte of a body."""
 
-    __slots__ = ("_fields", "_limits", "_parser", "_seen", "_tail", "_target", "_whole")
+    __slots__ = ("_count", "_headers", "_limits", "_parser", "_seen", "_tail", "_target", "_whole")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -82,7 +82,8 @@ class HeadReader:
         # A new parser for each head (0.4 us): the old one waits for a body that it is never shown.
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._headers: dict[str, str] = {}
+        self._count = 0
         self._seen = 0
         self._tail = b""
         self._whole = False
@@ -97,8 +98,20 @@ class HeadReader:
     def on_url(self, url: bytes) -> None:
         self._target += url
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
+    def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
+        """Names in lower case; values are UTF-8, trimmed; repeated fields joined with "," in order, as SigV4 has it."""
+        name = KNOWN.get(raw_name) or raw_name.decode("ascii").lower()
+        try:
+            value = raw_value.decode().strip(" \t")
+        except UnicodeDecodeError:
+            raise S3Error("InvalidArgument", f"The value of the header {name} is not UTF-8.") from None
+        self._count += 1
+        headers = self._headers
+        if name in headers:
+            if name == "host":
+                raise S3Error("InvalidRequest", "A request has one Host header.")
+            value = f"{headers[name]},{value}"
+        headers[name] = value
 
     def on_headers_complete(self) -> None:
         self._whole = True
@@ -136,6 +149,10 @@ class HeadReader:
             pass  # CONNECT is refused with the methods; an offer to upgrade may be ignored (RFC 9110 section 7.8)
         except httptools.HttpParserInvalidURLError:
             raise S3Error("InvalidURI", cause="the request target holds a byte that must be percent-encoded") from None
+        except httptools.HttpParserCallbackError as error:
+            if isinstance(error.__context__, S3Error):
+                raise error.__context__ from None  # ours, from on_header
+            raise
         except httptools.HttpParserError as error:
             raise S3Error("BadRequest", cause=str(error)) from None
 
@@ -146,9 +163,9 @@ class HeadReader:
         method = METHODS.get(self._parser.get_method())
         if method is None:
             raise S3Error("MethodNotAllowed", headers=(("Allow", "GET, HEAD, PUT, POST, DELETE, OPTIONS"),))
-        if len(self._fields) > self._limits.headers:
+        if self._count > self._limits.headers:
             raise S3Error("RequestHeaderSectionTooLarge")
-        headers = _headers(self._fields)
+        headers = self._headers
         old = version == "1.0"
         host = headers.get("host", "")
         if not host and not old:
@@ -170,23 +187,6 @@ class HeadReader:
 
 def _words(value: str) -> list[str]:
     return [word.strip() for word in value.lower().split(",")]
-
-
-def _headers(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Lower-case names; values are UTF-8, trimmed; repeated fields joined with "," in order, as SigV4 signs them."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in fields:
-        name = KNOWN.get(raw_name) or raw_name.decode("ascii").lower()
-        try:
-            value = raw_value.decode().strip(" \t")
-        except UnicodeDecodeError:
-            raise S3Error("InvalidArgument", f"The value of the header {name} is not UTF-8.") from None
-        if name in headers:
-            if name == "host":
-                raise S3Error("InvalidRequest", "A request has one Host header.")
-            value = f"{headers[name]},{value}"
-        headers[name] = value
-    return headers
 
 
 def _origin_form(raw: bytes, host: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from urllib.parse import unquote_plus
@@ -38,15 +39,19 @@ def redacted(query: str) -> str:
     return "&".join(pairs)
 
 
+@lru_cache(maxsize=8)
+def _second(whole: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+
+
 def line(call: Call, reply: Reply, traffic: Traffic) -> str:
     """One JSON object and a line end. Times are UTC; ``seconds`` count from the complete head to the reply's end."""
     facts = reply.facts
     whole, fraction = divmod(call.received, 1)
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
     target = f"{call.path}?{redacted(call.query)}" if call.query else call.path
     key = facts.key.decode("utf-8", "replace")
     return (
-        f'{{"time":"{stamp}.{int(fraction * 1000):03d}Z","request_id":"{call.id}","peer":{quoted(call.peer)},'
+        f'{{"time":"{_second(whole)}.{int(fraction * 1000):03d}Z","request_id":"{call.id}","peer":{quoted(call.peer)},'
         f'"secure":{"true" if call.secure else "false"},"method":{quoted(call.method)},"target":{quoted(target)},'
         f'"operation":{quoted(facts.operation)},"bucket":{quoted(facts.bucket)},"key":{quoted(key)},'
         f'"status":{reply.status},"code":{quoted(facts.code)},"sent":{traffic.sent},"received":{traffic.received},'
