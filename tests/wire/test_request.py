@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from gateway.errors import S3Error
 from gateway.wire import request
 from gateway.wire.codes import CODES
+from gateway.wire.conditions import check_write
+from gateway.wire.xml_read import complete_upload
 
 LARGE = 2**31 - 1
 
@@ -117,6 +119,15 @@ def test_t92_t99_no_number(text: str) -> None:
     error = refused("InvalidArgument", request.integer, text, 0, LARGE, "max-keys")
     assert error.fields["ArgumentName"] == "max-keys"
     refused("InvalidArgument", request.page_size, {"max-keys": text}, "max-keys")
+
+
+@pytest.mark.parametrize("space", ["\x85", "\xa0", "\u2003", "\x1c"])
+def test_t99_only_ascii_space_is_space(space: str) -> None:
+    """``str.strip()`` and ``int()`` take all of these for blanks."""
+    part = f"<Part><PartNumber>1{space}</PartNumber><ETag>e</ETag></Part>"
+    refused("MalformedXML", complete_upload, f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>".encode())
+    refused("NotImplemented", check_write, {"if-none-match": "*" + space}, None)
+    assert request.http_date("Sun, 06 Nov 1994 08:49:37 GMT" + space) is None
 
 
 def test_t92_page_sizes() -> None:
