@@ -22,7 +22,7 @@ from gateway.wire.signature_payload import (
 )
 from gateway.wire.signature_v4 import Signed, same, signed_of
 
-MOST_GUESSES = 300
+MOST_GUESSES = 200
 
 _PORTS = ("80", "443", "8000", "8080", "8443", "9000")
 _METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")

@@ -258,6 +258,7 @@ def test_t55_only_the_last_chunk_may_be_small(oracle: Oracle, word: str) -> None
         b"5;chunk-signature=" + b"0" * 64 + b"\r\nhello\r\n0\r\n\r\n",
         b"5\r\nhelloXX0\r\n\r\n",
         b"5\r\nhello0\r\n\r\n",
+        b"5\r\nhelloXX\r\n0\r\n\r\n",
         b"5\r\nhello\r\n",
         b"5\r\nhello\r\n0\r\n",
         b"5\r\nhello\r\n0\r\n\r",
@@ -277,6 +278,22 @@ def test_t56_t57_broken_framing_is_refused(body: bytes) -> None:
     assert read(payload, b"0005\r\nhello\r\n00\r\n\r\n") == b"hello"
     assert refusal(payload, body).code == "IncompleteBody"
     assert refusal(payload, *(body[at : at + 1] for at in range(len(body)))).code == "IncompleteBody"
+
+
+def test_t57_a_chunk_too_much_is_refused_before_its_bytes() -> None:
+    decoder = Decoder(Payload(framed=True, decoded_length=8192))
+    assert decoder.feed(b"2000\r\n" + bytes(8192)) == [bytes(8192)]
+    with pytest.raises(S3Error) as caught:
+        decoder.feed(b"\r\n1\r\n")
+    assert caught.value.code == "IncompleteBody"
+
+
+def test_t56_all_trailers_together_have_a_limit() -> None:
+    payload = Payload(framed=True, decoded_length=0, trailers=("a", "b"))
+    half = b"x" * (LONGEST_LINE // 2 - 4)
+    assert read(payload, b"0\r\na:" + half + b"\r\nb:" + half + b"\r\n\r\n") == b""
+    error = refusal(payload, b"0\r\na:" + half + b"x\r\nb:" + half + b"\r\n\r\n")
+    assert error.code == "MalformedTrailerError"
 
 
 def test_t56_an_endless_line_is_refused_while_it_comes() -> None:

@@ -218,6 +218,12 @@ def test_v2_is_diagnosed_too(oracle: Oracle, change: Change) -> None:
     assert oracle.refusal(hosted, v2=True).cause.startswith("Host")
 
 
+def test_a_busy_caller_can_do_without(oracle: Oracle) -> None:
+    for call in (oracle.header(), oracle.presigned(), oracle.v2_query("GET", "http://h/b/k")):
+        error = oracle.refusal(call, secret="other", explain=False, v2=True)
+        assert (error.code, error.cause) == ("SignatureDoesNotMatch", "")
+
+
 def test_the_search_is_bounded(oracle: Oracle, change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
     real = signature_v4.Signed.signature

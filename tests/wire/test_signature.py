@@ -396,6 +396,12 @@ def test_t44_a_header_with_a_meaning_must_be_signed(oracle: Oracle, change: Chan
         assert oracle.prove(change(call, {"range": "bytes=0-1", "x-amzn-trace-id": "x", "content-type": "x"}))
 
 
+def test_t44_a_signed_header_must_arrive_even_if_it_was_empty(oracle: Oracle, change: Change) -> None:
+    call = oracle.header("PUT", headers={"x-amz-meta-a": ""})
+    assert oracle.prove(call)
+    assert oracle.refusal(change(call, {"x-amz-meta-a": None})).code == "SignatureDoesNotMatch"
+
+
 def test_t45_host_must_be_signed(oracle: Oracle, change: Change) -> None:
     call = oracle.header()
     value = call.headers["authorization"].replace("host;", "")
@@ -441,6 +447,14 @@ def test_t48_a_presigned_put_keeps_its_digest(oracle: Oracle, change: Change) ->
         assert oracle.prove(call) == Payload(sha256=digest)
         weaker = oracle.refusal(change(call, {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}))
         assert weaker.code in ("SignatureDoesNotMatch", "AuthorizationQueryParametersError")
+
+
+def test_t48_a_digest_in_the_query_is_not_overruled_by_the_header(oracle: Oracle) -> None:
+    digest = hashlib.sha256(b"hello").hexdigest()
+    call = oracle.presigned("PUT", f"http://h/b/k?X-Amz-Content-Sha256={digest}")
+    # botocore signs UNSIGNED-PAYLOAD whatever the query says, so the header's word alone would be right.
+    unsigned = oracle.refusal(replace(call, headers={**call.headers, "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}))
+    assert unsigned.code == "AuthorizationQueryParametersError"
 
 
 @pytest.mark.parametrize("life", ["", "0", "-1", "1e3", "604801", "9" * 40, "+", " 5", "\uff13\uff10\uff10"])
@@ -792,6 +806,16 @@ def test_v2_nothing_that_it_does_not_cover_can_be_added(oracle: Oracle, change: 
         assert oracle.refusal(change(call, query=f"{call.query}&{name}"), v2=True).code == "SignatureDoesNotMatch"
     for name in ("legal-hold", "retention", "encryption", "policyStatus", "x-amz-acl=public-read", "%61ttributes"):
         assert oracle.refusal(change(call, query=f"{call.query}&{name}"), v2=True).code == "InvalidRequest"
+
+
+def test_v2_each_parameter_once(oracle: Oracle, change: Change) -> None:
+    call = oracle.v2_query("GET", "http://h/bucket/key")
+    for piece in call.query.split("&"):
+        assert oracle.refusal(change(call, query=f"{call.query}&{piece}"), v2=True).code == "InvalidArgument"
+        assert oracle.refusal(change(call, query=call.query.replace(piece, "")), v2=True).code in (
+            "AccessDenied",
+            "InvalidRequest",
+        )
 
 
 def test_v2_dates_keys_and_tokens(oracle: Oracle, change: Change) -> None:
