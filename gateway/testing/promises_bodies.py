@@ -9,7 +9,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensureDeferred
 
 from gateway.errors import BackendError, ClientGone, S3Error
 from gateway.model import GetRequest, GetResult, PutRequest, PutResult
@@ -41,14 +41,11 @@ class BodyPromises(Stage):
     async def _fail(self, subject: Any, name: str, size: int, where: str, error: Exception) -> None:
         stop_at = {"start": 0, "middle": size // 2, "end": size - 1}[where]
         body = Pour(sample(size), stop_at=stop_at, then=error)
-        try:
-            await subject.put(PutRequest(name=name, body=body, size=size))
-        except BaseException as raised:
-            assert raised is error, f"the body raised {error!r}, put raised {raised!r}: let it through unchanged"
-        else:
-            pytest.fail("put succeeded although its body raised an exception")
-        finally:
-            body.close()
+        putting = ensureDeferred(subject.put(PutRequest(name=name, body=body, size=size)))
+        ((succeeded, outcome),) = await DeferredList([putting], consumeErrors=True)
+        body.close()
+        assert not succeeded, "put succeeded although its body raised an exception"
+        assert outcome.value is error, f"the body raised {error!r}, put {outcome.value!r}: let it through unchanged"
 
     @pytest.mark.parametrize(("given", "promised"), [(99, 100), (0, 1), (101, 100), (MI, 3 * MI), (1, 0)])
     @promise

@@ -90,10 +90,11 @@ class KeepingPromises(Stage):
         assert len(await self.fetch(location, blob)) == 2 * MI
         await location.delete(model.DeleteRequest(name=blob))
         await self.close(backend)
-        for _ in range(50):
+        gc.collect()
+        for _ in range(20):
             if not _pending() - before:
                 break
-            await turns(1, 0.02)
+            await turns(1, 0.05)
         left = sorted(_pending() - before)
         assert not left, f"after close() there is still: {', '.join(left)}: end it and wait for it in close()"
 
@@ -123,7 +124,8 @@ class KeepingPromises(Stage):
         names = [each.file if isinstance(each, Secret) else each.key for each in declared]
         assert len(set(names)) == len(names), f"a setting is declared twice: {names}"
         for name, each in zip(names, declared, strict=True):
-            assert len(each.help) >= 15 and each.help[-1] in ".!?)", f"{name}: write its help as a sentence"
+            sentence = len(each.help) >= 15 and each.help[-1] in ".!?)"
+            assert sentence, f"{name}: write its help as a sentence"
 
     def test_no_repr_shows_a_secret(self, backend: Any, secrets: Sequence[str]) -> None:
         if getattr(backend, "secrets", ()):
@@ -135,7 +137,6 @@ class KeepingPromises(Stage):
 
 def _pending() -> set[str]:
     """Delayed calls, descriptors the reactor watches, and threads that are not the reactor's own."""
-    gc.collect()
     functions = {repr(getattr(call, "func", call)) for call in reactor.getDelayedCalls()}
     calls = {f"a delayed call of {function}" for function in functions if "Stage.within" not in function}
     watched = {f"the reader or writer {each!r}" for each in (*reactor.getReaders(), *reactor.getWriters())}

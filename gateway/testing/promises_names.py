@@ -11,7 +11,7 @@ from gateway.model import DeleteRequest, ListRequest
 from gateway.testing.pours import sample
 from gateway.testing.stage import Stage, promise
 
-# Behind the folder's 13 characters. "/" sorts before "0": a walk through directories must mind that.
+# Behind the folder's 13 characters; folders and files mixed, so that a walk must take them in one order.
 LISTED = ["/0", "0/a/1", "0/a0", "0/b/0", "00", "0a/x", "1/z", "1a", "a", "aa", "z/1/0", "z/1/1", "z/10"]
 LEGAL = ["", "0", "z" * 27, "/0", "/" + "a" * 40, "/a/b", "/" + "0" * 40 + "/" + "9" * 25, "/aux/con", "/0/00000"]
 STRANGE = [

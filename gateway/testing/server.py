@@ -132,7 +132,8 @@ class LiveGateway:
         raise ServerFault(f"the gateway was not ready within {self._patience:g} s; it said:\n{self.log()}")
 
     def _end(self, how: signal.Signals) -> int:
-        assert self._process is not None and self._said is not None
+        assert self._process is not None
+        assert self._said is not None
         self._process.send_signal(how)
         try:
             return self._process.wait(self._patience)

@@ -140,8 +140,9 @@ class Stage:
         finally:
             body.close()
         assert isinstance(result, model.PutResult), f"put answered {result!r}: return a PutResult"
-        assert isinstance(result.fingerprint, str) and result.fingerprint, "PutResult.fingerprint is text, never empty"
-        fingerprint: str = result.fingerprint
+        fingerprint = result.fingerprint
+        assert isinstance(fingerprint, str), "PutResult.fingerprint is text"
+        assert fingerprint, "PutResult.fingerprint is never empty"
         return fingerprint
 
     async def fetch(self, subject: Any, name: str, **more: Any) -> bytes:
