@@ -14,7 +14,7 @@ from gateway import access, verifier
 from gateway.errors import BackendError, ClientGone, S3Error, to_s3
 from gateway.model import Bucket, Call, Facts, Reply
 from gateway.operations import OPERATIONS, Gateway
-from gateway.wire import codes, xml_write
+from gateway.wire.refusal import refusal
 from gateway.wire.route import refuse_unsupported, route
 
 log = Logger()
@@ -45,15 +45,15 @@ class Gate:
             refuse_unsupported(target.operation, target.headers)
             reply = await operation(self._gateway, verified, bucket)
             return dataclasses.replace(reply, facts=facts)
-        except S3Error as refusal:
-            return _refuse(call, refusal, facts)
+        except S3Error as error:
+            return refusal(call, error, facts)
         except BackendError as fault:
-            return _refuse(call, to_s3(fault), facts)
+            return refusal(call, to_s3(fault), facts)
         except (ClientGone, CancelledError):
             raise
         except Exception:  # our own bug: the client gets a clean 500, the log gets the whole story
             log.failure("request {request_id} failed", request_id=call.id)
-            return _refuse(call, S3Error("InternalError", cause="unexpected failure, see the log"), facts)
+            return refusal(call, S3Error("InternalError", cause="unexpected failure, see the log"), facts)
 
     async def _authorise(self, verified: verifier.VerifiedCall) -> Bucket | None:
         """The bucket that the call is about; raises S3Error where it is missing or the account may not do this."""
@@ -69,15 +69,3 @@ class Gate:
         if expected is not None and bucket is not None and expected != bucket.owner:
             raise S3Error("AccessDenied", cause="x-amz-expected-bucket-owner names another account")
         return bucket
-
-
-def _refuse(call: Call, refusal: S3Error, facts: Facts) -> Reply:
-    """S3's error document with its status; 304 has no body."""
-    row = codes.CODES[refusal.code]
-    facts = dataclasses.replace(facts, code=refusal.code, cause=refusal.cause)
-    if row.status == 304:
-        return Reply(304, refusal.headers, facts=facts)
-    message = row.message if refusal.message is None else refusal.message
-    body = xml_write.error(refusal.code, message, call.path, call.id, refusal.fields)
-    headers = (("Content-Type", "application/xml"), *refusal.headers)
-    return Reply(row.status, headers, body, facts=facts)

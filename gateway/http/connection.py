@@ -224,6 +224,7 @@ class Connection(protocol.Protocol):
             self.peer,
             self.secure,
             time.time(),
+            self._front.stamp.host_id,
         )
 
     def _refuse(self, fault: S3Error, status: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -11,9 +12,10 @@ from twisted.python.failure import Failure
 from gateway.errors import ClientGone, S3Error
 from gateway.http.head import Head
 from gateway.http.limits import Traffic
-from gateway.http.reply_writer import BODILESS, framing, head, refusal
+from gateway.http.reply_writer import BODILESS, framing, head
 from gateway.http.request_body import RequestBody
 from gateway.model import Body, Call, Facts, Reply
+from gateway.wire.refusal import refusal
 
 if TYPE_CHECKING:
     from gateway.http.connection import Connection
@@ -73,8 +75,13 @@ class Exchange:
     def refuse(self, error: S3Error, status: int | None = None) -> None:
         """Answer a fault below the gate; nothing runs."""
         self._front.running += 1
-        self._send_whole(refusal(self._call, error, status))
+        self._send_whole(self._refusal(error, status))
         self._done()
+
+    def _refusal(self, error: S3Error, status: int | None = None) -> Reply:
+        """The connection ends with a fault below the gate."""
+        reply = refusal(self._call, error, Facts())
+        return replace(reply, status=status or reply.status, close=True)
 
     def leave(self) -> None:
         """The client is gone. A reader of its body hears it from the body, so that its clean-up is not cancelled."""
@@ -169,7 +176,7 @@ class Exchange:
             if not isinstance(error, S3Error):
                 log.failure("request {request_id} failed", failure, request_id=self._call.id)
                 error = S3Error("InternalError", cause=f"{type(error).__name__} outside the gate")
-            self._send_whole(refusal(self._call, error))
+            self._send_whole(self._refusal(error))
         self._done()
 
     def _broken(self, failure: Failure) -> None:

@@ -8,10 +8,8 @@ import time
 from email.utils import formatdate
 from http import HTTPStatus
 
-from gateway.errors import S3Error
 from gateway.http.head import Head
-from gateway.model import Call, Facts, Reply
-from gateway.wire import codes, xml_write
+from gateway.model import Reply
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
@@ -21,10 +19,10 @@ BODILESS = frozenset((204, 304))
 class Stamp:
     """The header lines that are the same in every reply of one second: Server, Date and x-amz-id-2."""
 
-    __slots__ = ("_host_id", "_second", "_text")
+    __slots__ = ("_second", "_text", "host_id")
 
     def __init__(self) -> None:
-        self._host_id = base64.b64encode(os.urandom(24)).decode()  # which process answered, and nothing else
+        self.host_id = base64.b64encode(os.urandom(24)).decode()  # which process answered, and nothing else
         self._second = 0
         self._text = ""
 
@@ -33,7 +31,7 @@ class Stamp:
         if second != self._second:
             self._second = second
             date = formatdate(second, usegmt=True)
-            self._text = f"Server: txgateway\r\nDate: {date}\r\nx-amz-id-2: {self._host_id}\r\nx-amz-request-id: "
+            self._text = f"Server: txgateway\r\nDate: {date}\r\nx-amz-id-2: {self.host_id}\r\nx-amz-request-id: "
         return self._text
 
 
@@ -59,13 +57,3 @@ def framing(reply: Reply, size: int | None, head: Head, keep: bool) -> str:
     if size is not None:
         return f"Content-Length: {size}\r\n{end}"
     return end if head.old or head.method == "HEAD" else f"Transfer-Encoding: chunked\r\n{end}"
-
-
-def refusal(call: Call, error: S3Error, status: int | None = None) -> Reply:
-    """S3's error document for a fault below the gate; the connection ends with it."""
-    row = codes.CODES[error.code]
-    body = xml_write.error(error.code, error.message or row.message, call.path, call.id, error.fields)
-    facts = Facts(code=error.code, cause=error.cause)
-    return Reply(
-        status or row.status, (("Content-Type", "application/xml"), *error.headers), body, close=True, facts=facts
-    )

@@ -14,7 +14,7 @@ class Call:
 
     ``path`` and ``query`` are raw (percent-encoded ASCII, as they came; query without the "?"). ``headers`` has
     lower-case names; repeated fields are joined with "," in their order; values are UTF-8 text, trimmed.
-    ``id`` is the x-amz-request-id of the reply. ``peer`` is the address that connected.
+    ``id`` is the x-amz-request-id of the reply, ``host_id`` its x-amz-id-2. ``peer`` is the address that connected.
     """
 
     id: str
@@ -26,6 +26,7 @@ class Call:
     peer: str
     secure: bool
     received: float
+    host_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

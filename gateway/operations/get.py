@@ -10,7 +10,7 @@ from gateway.model import Account, Bucket, Reply, Version
 from gateway.operations.gateway import Gateway, Operation, found_again, key_of, the
 from gateway.streams import Outflow
 from gateway.verifier import VerifiedCall
-from gateway.wire import conditions, ranges, request, xml_write
+from gateway.wire import conditions, encoded_words, ranges, request, xml_write
 
 _XML = ("Content-Type", "application/xml")
 _OVERRIDES = {
@@ -150,7 +150,7 @@ def describe(version: Version, params: Mapping[str, str]) -> tuple[tuple[str, st
         ("Accept-Ranges", "bytes"),
     ]
     out += [(_SPELLING.get(name, name), value) for name, value in content.items()]
-    out += [(f"x-amz-meta-{name}", value) for name, value in version.content.metadata.items()]
+    out += [(f"x-amz-meta-{name}", encoded_words.encode(value)) for name, value in version.content.metadata.items()]
     if version.content.storage_class != "STANDARD":
         out.append(("x-amz-storage-class", version.content.storage_class))
     return tuple(out)

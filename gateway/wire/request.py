@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from gateway.errors import S3Error
 from gateway.model import Content
+from gateway.wire import encoded_words
 from gateway.wire.names import check_bucket_name, check_key
 
 MOST_PARAMETERS = 100
@@ -223,8 +224,8 @@ def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
             short = name[len(META) :]
             if not _TOKEN.fullmatch(short):
                 raise bad_argument("x-amz-meta", short[:64], "A metadata name is not an HTTP token.")
-            found[short] = check_header_value(name, value)
-            size += len(short) + len(value.encode("utf-8", "surrogatepass"))
+            text = found[short] = check_header_value(name, encoded_words.decode(value))
+            size += len(short) + len(text.encode("utf-8", "surrogatepass"))
     if size > MOST_METADATA:
         raise S3Error("MetadataTooLarge", fields={"Size": str(size), "MaxSizeAllowed": str(MOST_METADATA)})
     return found
@@ -257,9 +258,11 @@ def copy_source(text: str) -> CopySource:
         raise bad_argument("x-amz-copy-source", text[:256], "Copy Source must mention the source bucket and key.")
     try:
         key = percent_decode(raw_key)
+        check_key(key)
         source = CopySource(percent_decode(bucket).decode(), key, percent_decode(version).decode() if mark else None)
-    except (UnicodeDecodeError, S3Error):
+    except (UnicodeDecodeError, S3Error) as fault:
+        if isinstance(fault, S3Error) and fault.code == "KeyTooLongError":
+            raise
         raise bad_argument("x-amz-copy-source", text[:256], "Copy Source is not properly URL-encoded.") from None
     check_bucket_name(source.bucket)
-    check_key(key)
     return source

@@ -198,7 +198,7 @@ ROOTS = {
 
 def error_document(code: str) -> bytes:
     fields = {"BucketName": "bbb", "Key": "a<b"}
-    return xml_write.error(code, CODES[code].message, "/bbb/a<b", "4442587FB7D0A2F9", fields)
+    return xml_write.error(code, CODES[code].message, "/bbb/a<b", "4442587FB7D0A2F9", fields, "host/id+=")
 
 
 def parsed(operation: str, body: bytes, status: int = 200) -> dict[str, Any]:
@@ -413,7 +413,7 @@ def test_t90_t111_text_comes_back_and_never_becomes_markup(text: str) -> None:
 def test_t111_an_error_shows_what_the_client_sent_as_text_only() -> None:
     body = xml_write.error("NoSuchKey", "<b>", "/<script>alert(1)</script>", "ID", {"Key": "</Key><Evil/>"})
     root = ElementTree.fromstring(body)
-    assert [child.tag for child in root] == ["Code", "Message", "Key", "Resource", "RequestId"]
+    assert [child.tag for child in root] == ["Code", "Message", "Key", "Resource", "RequestId", "HostId"]
     assert root.findtext("Key") == "</Key><Evil/>"
 
 
