@@ -17,29 +17,7 @@ from gateway.wire.claim import Claim
 from gateway.wire.diagnosis_guesses import METHODS, guesses
 from gateway.wire.signature_v4 import same, signed_of
 
-MOST_GUESSES signatures (about 10 us each) are computed.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import chain, islice
-from urllib.parse import quote, unquote
-
-from gateway.model import Call
-from gateway.wire import canonical, signature_v2
-from gateway.wire.claim import Claim
-from gateway.wire.signature_payload import (
-    STREAMING_SIGNED,
-    STREAMING_SIGNED_TRAILER,
-    STREAMING_UNSIGNED_TRAILER,
-    UNSIGNED,
-)
-from gateway.wire.signature_v4 import Signed, same, signed_of
-
 MOST_GUESSES = 200
-
 
 _PROXY_SIGNS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "cdn-loop")
 
