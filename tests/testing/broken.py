@@ -733,3 +733,99 @@ class TestKeepsBrokenParts(Broken):
             except Exception:
                 await keep(self, f"{request.name}/broken", b"")
                 raise
+
+
+class TestTakesAShortChunkForTheLast(Broken):
+    fails, says = "test_put_takes_chunks_of_any_size", "BackendDown"
+
+    class kind(MemoryBackend):  # noqa: N801
+        @hookimpl
+        async def put(self, request: Any) -> Any:
+            data = b""
+            async for chunk in request.body:
+                data += chunk
+                if len(chunk) < 65536:
+                    break
+            if len(data) != request.size:
+                raise BackendDown(f"{len(data)} of {request.size}")
+            return await keep(self, request.name, data)
+
+
+class TestPagesOfNothing(Broken):
+    fails, says = "test_the_last_page_says_so", "an empty list has no next page"
+
+    class kind(MemoryBackend):  # noqa: N801
+        @hookimpl
+        async def list(self, request: Any) -> Any:
+            result = await super().list(request)
+            return result if result.blobs or request.after else replace(result, after="zzz")
+
+
+class TestListsOtherSizes(Broken):
+    fails, says = "test_a_list_shows_what_a_head_shows", "list says"
+
+    class kind(MemoryBackend):  # noqa: N801
+        @hookimpl
+        async def list(self, request: Any) -> Any:
+            result = await super().list(request)
+            return replace(result, blobs=tuple(replace(blob, size=4096) for blob in result.blobs))
+
+
+class TestKeepsTheFirstOfTwoParts(Broken):
+    fails, says = "test_a_part_sent_again_counts", "the part that was sent last"
+
+    class kind(NativeMemory):  # noqa: N801
+        @hookimpl
+        async def uploadPart(self, request: Any) -> Any:
+            for name in self._parts._blobs:
+                if name.startswith(f"{request.token}/{request.number}/"):
+                    return model.UploadPartResult(name)
+            return await super().uploadPart(request)
+
+
+class TestLeavesPartsBehind(Broken):
+    fails, says = "test_parts_that_are_not_chosen_are_gone", "only the chosen parts are left"
+
+    class kind(NativeMemory):  # noqa: N801
+        @hookimpl
+        async def completeMPU(self, request: Any) -> Any:
+            result = await super().completeMPU(request)
+            await keep(self, f"{request.name}/part", b"left")
+            return result
+
+
+class TestJoinsWhatItHas(Broken):
+    fails, says = "test_completing_without_a_part_is_BlobMissing", "DID NOT RAISE"
+
+    class kind(NativeMemory):  # noqa: N801
+        @hookimpl
+        async def completeMPU(self, request: Any) -> Any:
+            there = tuple(part for part in request.parts if part.receipt in self._parts._blobs)
+            return await super().completeMPU(replace(request, parts=there))
+
+
+class TestKeepsCancelledParts(Broken):
+    fails, says = "test_a_cancelled_part_leaves_nothing", "still there"
+
+    class kind(NativeMemory):  # noqa: N801
+        @hookimpl
+        async def uploadPart(self, request: Any) -> Any:
+            try:
+                return await super().uploadPart(request)
+            except CancelledError:
+                await keep(self, f"{request.name}/cancelled", b"")
+                raise
+
+
+class TestMixesPartsUp(Broken):
+    fails, says = "test_parts_at_once", "is not the one that was chosen"
+
+    class kind(NativeMemory):  # noqa: N801
+        last = b""
+
+        @hookimpl
+        async def uploadPart(self, request: Any) -> Any:
+            self.last = await gathered(request.body)
+            await task.deferLater(reactor, 0)
+            body = BytesBody(self.last)
+            return await super().uploadPart(replace(request, body=body, size=len(self.last)))
