@@ -5,10 +5,11 @@ from __future__ import annotations
 import email.header
 
 import pytest
-from gateway.errors import S3Error
-from gateway.wire import encoded_words, request
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gateway.errors import S3Error
+from gateway.wire import encoded_words, request
 
 
 @given(st.text())
