@@ -281,6 +281,17 @@ async def test_a_closed_body_cannot_be_read(open_door: Any, logged: Any) -> None
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_body_that_nobody_read_is_closed_with_the_reply(open_door: Any) -> None:
+    async def ignore(call: Call) -> Reply:
+        return Reply(200)
+
+    door = open_door(ignore)
+    await door.talk(PUT[:-10])
+    with pytest.raises(ValueError, match="closed"):
+        await anext(aiter(door.calls[0].body))
+
+
+@pytest_twisted.ensureDeferred
 async def test_broken_chunks_after_good_ones_reach_the_reader(open_door: Any) -> None:
     door = open_door()
     client = await door.connect()

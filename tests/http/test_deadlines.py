@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import pytest_twisted
@@ -194,6 +194,26 @@ def test_t24_a_slow_operation_is_not_the_clients_fault(clock: Clock) -> None:
     assert line.value().startswith(b"HTTP/1.1 200 ")
 
 
+def test_t24_the_time_an_operation_takes_ends_the_clients_window(clock: Clock) -> None:
+    gate: Deferred[None] = Deferred()
+
+    async def slow(call: Call) -> Reply:
+        async for _ in call.body:
+            await gate
+        return Reply(200)
+
+    line = Line(Front(slow, clock=clock))
+    line.send(HEAD)
+    turned(clock, 5)  # the client is waited for
+    line.send(b"x" * 10)
+    turned(clock, 100)  # it waits for us
+    gate.callback(None)
+    turned(clock, 20)
+    assert line.value() == b""
+    turned(clock, 15)
+    assert b"<Code>RequestTimeout</Code>" in line.value()
+
+
 def test_t24_a_client_that_waits_for_100_is_not_late_before_it(clock: Clock) -> None:
     gate: Deferred[None] = Deferred()
 
@@ -254,6 +274,33 @@ def test_t25_pipelined_small_replies_wait_for_the_client_too(clock: Clock) -> No
     line.protocol.resumeProducing()
     assert len(answered) == 5000
     assert line.producerState == "producing"
+
+
+def test_t14_a_bare_line_feed_is_refused_before_any_deadline(clock: Clock) -> None:
+    line = Line(Front(read_all, clock=clock))
+    line.send(b"GET /a\n")  # llhttp would wait for the end of HTTP/0.9 headers
+    assert line.value().startswith(b"HTTP/1.1 400 ")
+
+
+def test_never_a_byte_more_than_declared(clock: Clock) -> None:
+    class Longer:
+        size: int | None = 6
+        chunks: ClassVar = [b"abc", b"defg"]
+
+        async def __aiter__(self) -> Any:
+            for chunk in self.chunks:
+                yield chunk
+
+        def close(self) -> None:
+            pass
+
+    async def longer(call: Call) -> Reply:
+        return Reply(200, (), Longer())
+
+    line = Line(Front(longer, clock=clock))
+    line.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert line.disconnected
+    assert line.value().endswith(b"\r\n\r\nabc")
 
 
 def test_linger_is_bounded_in_time(clock: Clock) -> None:

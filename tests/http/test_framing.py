@@ -226,6 +226,43 @@ async def test_t26_no_100_to_a_body_that_is_there_already(open_door: Any) -> Non
 
 
 @pytest_twisted.ensureDeferred
+async def test_t26_no_100_to_a_client_that_did_not_wait_for_it(open_door: Any) -> None:
+    client = await open_door().connect()
+    client.send(EXPECTING + b"01234")
+    await deferLater(reactor, 0.05)
+    client.send(b"56789")
+    assert [answer.status for answer in await client.replies(1)] == [200]
+
+
+@pytest_twisted.ensureDeferred
+async def test_t26_no_100_inside_a_reply(open_door: Any) -> None:
+    """An operation that reads the body only while it writes its reply gets it without 100, or not at all."""
+
+    class Both:
+        size: int | None = 15
+
+        def __init__(self, body: Any) -> None:
+            self._body = body
+
+        async def __aiter__(self) -> Any:
+            yield b"first"
+            async for chunk in self._body:
+                yield chunk
+
+        def close(self) -> None:
+            pass
+
+    async def echo(call: Call) -> Reply:
+        return Reply(200, (), Both(call.body))
+
+    client = await open_door(echo).connect()
+    client.send(EXPECTING)
+    await client.until(lambda: b"first" in client.data)
+    client.send(b"0123456789")
+    assert [(answer.status, answer.body) for answer in await client.replies(1)] == [(200, b"first0123456789")]
+
+
+@pytest_twisted.ensureDeferred
 async def test_t28_leftover_body_bytes_are_never_a_request(open_door: Any) -> None:
     async def refuse(call: Call) -> Reply:
         raise S3Error("AccessDenied")
