@@ -154,11 +154,8 @@ def gateway(words: list[str], site: Site) -> str:
 def other_site(site: Site) -> Site:
     """A second account of the same gateway, with a key of its own."""
     if ELSEWHERE:
-        pair = {
-            "access_key": os.environ["ACCEPTANCE_OTHER_ACCESS_KEY"],
-            "secret_key": os.environ["ACCEPTANCE_OTHER_SECRET_KEY"],
-        }
-        return replace(site, **pair)
+        keys = os.environ["ACCEPTANCE_OTHER_ACCESS_KEY"], os.environ["ACCEPTANCE_OTHER_SECRET_KEY"]
+        return replace(site, access_key=keys[0], secret_key=keys[1])
     gateway(["account", "add", "other"], site)
     made = json.loads(gateway(["key", "add", "--account", "other", "--json"], site))
     return replace(site, access_key=made["access_key_id"], secret_key=made["secret_access_key"])
