@@ -109,10 +109,9 @@ def _client(config: Path | None) -> Client:
         region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
         secret = environment.get("AWS_SECRET_ACCESS_KEY", "")
         return Client(Target(url, region, environment["AWS_ACCESS_KEY_ID"], secret))
-    config = config or Path("tahoe.cfg")
-    if not config.exists():
+    if config is None and not Path("tahoe.cfg").exists():
         raise click.UsageError("which gateway? Give -c tahoe.cfg, or set AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL")
-    return Client(_target(config, Target))
+    return Client(_target(config or Path("tahoe.cfg"), Target))
 
 
 def _target(config: Path, make: Callable[..., Any]) -> Any:

@@ -143,7 +143,7 @@ class Node(service.Service):
         else:
             log.failure("the gateway cannot start", failure=failure)
         self.failed = True
-        self._reactor.stop()
+        self._reactor.callWhenRunning(self._reactor.stop)  # it may have failed before the reactor runs
 
 
 def limits_of(values: Values) -> Limits:

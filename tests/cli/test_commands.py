@@ -1,0 +1,137 @@
+"""Commands that need no running gateway: help, init, accounts, keys, buckets, plugins."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_help_comes_without_twisted() -> None:
+    code = (
+        "import sys; from gateway.cli.program import program; program(['--help'], standalone_mode=False);"
+        "heavy = {'twisted', 'apsw', 'cryptography', 'treq'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout and "plugins" in done.stdout
+
+
+def test_every_command_has_help(run: Run) -> None:
+    for command in ("demo", "init", "run", "check", "account", "key", "bucket", "plugins", "put", "get", "ls", "rm"):
+        assert run(command, "--help").stdout.startswith("Usage: ")
+    assert "no such command" in run("dmeo", code=2).stderr.lower()
+
+
+def test_init_writes_a_short_commented_file_and_closed_secrets(folder: Path) -> None:
+    lines = (folder / "tahoe.cfg").read_text().splitlines()
+    assert len(lines) <= 25 and any(line.startswith("#") for line in lines)
+    assert stat.S_IMODE((folder / "private").stat().st_mode) == 0o700
+    for path in (folder / "private").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert stat.S_IMODE((folder / "data" / "catalogue.sqlite").stat().st_mode) == 0o600
+
+
+def test_init_again_changes_nothing_and_shows_no_secret(folder: Path, run: Run) -> None:
+    before = {path: path.read_bytes() for path in [folder / "tahoe.cfg", *(folder / "private").iterdir()]}
+    printed = run("init", "porch").stdout
+    assert "secret" not in printed and "wrote" not in printed
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_init_does_not_replace_a_lost_seal(folder: Path, run: Run) -> None:
+    (folder / "private" / "seal").unlink()
+    assert "restore it from a backup" in run("init", "porch", code=1).stderr
+    assert not (folder / "private" / "seal").exists()
+
+
+def test_init_with_an_unknown_backend_names_the_nearest(tmp_path: Path, run: Run) -> None:
+    assert "Did you mean 'memory'?" in run("init", "x", "--backend", "memroy", code=3).stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_accounts_are_added_once_and_listed(folder: Path, run: Run) -> None:
+    at = ("-c", "porch/tahoe.cfg")
+    identity = "5" * 64
+    added = run("account", "add", "alice", "--canonical-id", identity, "--email", "a@b.c", "--json", *at)
+    assert json.loads(added.stdout) == {
+        "account": "alice",
+        "canonical_id": identity,
+        "display_name": "alice",
+        "email": "a@b.c",
+    }
+    assert "alice" in run("account", "add", "alice", *at, code=1).stderr
+    assert [row["account"] for row in json.loads(run("account", "list", "--json", *at).stdout)] == ["admin", "alice"]
+    run("account", "add", "two words", *at, code=2)
+    run("account", "add", "bob", "--canonical-id", "short", *at, code=2)
+
+
+def test_keys_are_drawn_imported_listed_and_revoked(folder: Path, run: Run) -> None:
+    at = ("-c", "porch/tahoe.cfg")
+    drawn = json.loads(run("key", "add", "--json", *at).stdout)  # one account: no need to name it
+    assert set(drawn) == {"access_key_id", "secret_access_key", "account", "canonical_id"}
+    assert drawn["account"] == "admin" and len(drawn["secret_access_key"]) == 40
+    run("account", "add", "alice", *at)
+    assert "admin|alice" in run("key", "add", *at, code=2).stderr
+    (folder / "word").write_text("brought along\n")
+    brought = run("key", "add", "--account", "alice", "--access-key", "AKMINE", "--secret-file", "porch/word", *at)
+    assert "brought along" not in brought.stdout
+    run("key", "add", "--access-key", "ALONE", *at, code=2)
+    run("key", "add", "--account", "nobody", *at, code=1)
+    listed = run("key", "list", "--json", *at).stdout
+    assert drawn["secret_access_key"] not in listed and "brought along" not in listed
+    assert {row["access_key_id"] for row in json.loads(listed)} >= {"AKMINE", drawn["access_key_id"]}
+    run("key", "revoke", "AKMINE", *at)
+    assert "AKMINE" not in run("key", "list", "--account", "alice", *at).stdout
+    run("key", "revoke", "AKMINE", *at, code=1)
+
+
+def test_buckets_are_added_listed_and_removed(folder: Path, run: Run) -> None:
+    at = ("-c", "porch/tahoe.cfg")
+    run("bucket", "add", "attic", *at)
+    assert "there already" in run("bucket", "add", "attic", *at).stdout
+    run("bucket", "add", "No_Name", *at, code=2)
+    run("bucket", "add", "cellar", "--location", "nowhere", *at, code=2)
+    (row,) = json.loads(run("bucket", "list", "--json", *at).stdout)
+    assert (row["bucket"], row["account"], row["location"]) == ("attic", "admin", "storage")
+    run("account", "add", "alice", *at)
+    assert "another account" in run("bucket", "add", "attic", "--account", "alice", *at, code=1).stderr
+    run("bucket", "rm", "attic", *at)
+    run("bucket", "rm", "attic", *at, code=1)
+
+
+def test_plugins_tell_where_they_come_from_and_what_they_want(run: Run) -> None:
+    rows = {row["backend"]: row for row in json.loads(run("plugins", "--settings", "--json").stdout)}
+    assert rows["memory"]["distribution"] == "txgateway" and rows["local"]["distribution"] == "txgateway-local"
+    assert "local.path" in {setting["key"] for setting in rows["local"]["settings"]}
+    assert "settings" not in json.loads(run("plugins", "--json").stdout)[0]
+
+
+@pytest.mark.parametrize("asked", [["run"], ["check"], ["account", "list"], ["ls", "-c", "absent.cfg"]])
+def test_a_missing_configuration_is_one_line(run: Run, asked: list[str]) -> None:
+    (line,) = run(*asked, code=3).stderr.splitlines()
+    assert "gateway init" in line
+
+
+def test_no_configuration_at_all_is_a_question_of_usage(run: Run) -> None:
+    assert "which gateway?" in run("ls", code=2).stderr
+
+
+def test_a_fault_of_ours_is_one_line_and_a_file() -> None:
+    code = (
+        "import sys; from gateway.cli.program import _unexpected; sys.excepthook = _unexpected;"
+        "raise RuntimeError('two\\nlines')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("gateway: unexpected fault (RuntimeError: two lines); the whole story is in ")
+    story = Path(line.rpartition(" ")[2])
+    assert "Traceback" in story.read_text()
+    story.unlink()
