@@ -58,8 +58,11 @@ class Versions:
 
         Raises VersionGone, never gives less than there is.
         """
+        if start >= stop:
+            return ()
         rows = self._database.rows(
-            "SELECT at, blob, start, size, crcs FROM pieces WHERE version = ?1 AND at < ?3 AND at + size > ?2"
+            "SELECT at, blob, start, size, crcs FROM pieces"
+            " WHERE version = ?1 AND at < ?3 AND at + size > ?2 AND size > 0"
             " AND at >= coalesce((SELECT max(at) FROM pieces WHERE version = ?1 AND at <= ?2), 0) ORDER BY at, number",
             (version_id, start, stop),
         )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+import queue
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import ensureDeferred
+from twisted.python.failure import Failure
 
 from gateway.catalogue import Catalogue, open_catalogue
 from gateway.model import Bucket, NewVersion, Piece
@@ -27,16 +30,37 @@ class Clock:
         return self.now
 
 
+class Loop:
+    """What a catalogue needs of a reactor, for tests that are no coroutines (hypothesis calls them many times)."""
+
+    def __init__(self) -> None:
+        self._calls: queue.Queue[Callable[[], object]] = queue.Queue()
+
+    def callFromThread(self, call: Callable[..., object], *values: Any) -> None:
+        self._calls.put(lambda: call(*values))
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Wait for a coroutine."""
+        outcomes: list[Any] = []
+        ensureDeferred(work).addBoth(outcomes.append)
+        while not outcomes:
+            self._calls.get(timeout=60)()
+        if isinstance(outcomes[0], Failure):
+            outcomes[0].raiseException()
+        return outcomes[0]
+
+
 class World:
     """Catalogues of one folder: the first as the process under test, more as other processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reactor: Any = None) -> None:
         self.folder = folder
+        self.reactor = reactor
         self.clock = Clock()
         self.opened: list[Catalogue] = []
 
     def open(self) -> Catalogue:
-        catalogue = open_catalogue(self.folder, Seal(KEY), clock=self.clock)
+        catalogue = open_catalogue(self.folder, Seal(KEY), clock=self.clock, reactor=self.reactor)
         self.opened.append(catalogue)
         return catalogue
 
@@ -53,10 +77,9 @@ class World:
             await catalogue.close()
 
 
-def run(work: Awaitable[Any]) -> Any:
-    """Wait for a coroutine in a test that is not one itself."""
-    waiting: Deferred[Any] = ensureDeferred(work)  # type: ignore[arg-type]
-    return pytest_twisted.blockon(waiting)
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Wait for a coroutine in a fixture."""
+    return pytest_twisted.blockon(ensureDeferred(work))
 
 
 @pytest.fixture
@@ -78,8 +101,16 @@ def bucket(catalogue: Catalogue) -> Bucket:
 
 
 @pytest.fixture
-def wait() -> Callable[[Awaitable[Any]], Any]:
-    return run
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def lone(tmp_path: Path, loop: Loop) -> Iterator[Catalogue]:
+    """A catalogue that is driven by ``loop.run`` alone."""
+    world = World(tmp_path / "lone", loop)
+    yield world.open()
+    loop.run(world.end())
 
 
 @pytest.fixture
@@ -93,3 +124,25 @@ def version_of() -> Callable[..., NewVersion]:
         return NewVersion(bucket=bucket.id, key=key, location="storage", pieces=pieces, **fields)
 
     return make
+
+
+@pytest.fixture
+def steps() -> Callable[[Catalogue], Any]:
+    """``with steps(catalogue) as counted: reads``; then ``counted()`` SQLite virtual-machine steps were run."""
+
+    @contextmanager
+    def count(catalogue: Catalogue) -> Iterator[Callable[[], int]]:
+        ticks = [0]
+
+        def tick() -> bool:
+            ticks[0] += 1
+            return False
+
+        reader = catalogue._database.reader
+        reader.set_progress_handler(tick, 1)
+        try:
+            yield lambda: ticks[0]
+        finally:
+            reader.set_progress_handler(None)
+
+    return count

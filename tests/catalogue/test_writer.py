@@ -109,7 +109,7 @@ async def test_changes_that_wait_share_commits_of_at_most_fifty(
     commits: list[int] = []
 
     def watch(connection: apsw.Connection) -> None:
-        connection.set_commit_hook(lambda: commits.append(1) or False)
+        connection.set_commit_hook(lambda: bool(commits.append(1)))
 
     await writer.submit(watch)
     commits.clear()
@@ -131,7 +131,7 @@ async def test_an_answer_comes_after_its_commit_and_on_the_reactor_thread(writer
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_commit_that_fails_fails_every_change_of_its_group_and_the_next_works(writer: Writer, path: str) -> None:
+async def test_a_commit_that_fails_fails_its_whole_group_and_the_next_works(writer: Writer, path: str) -> None:
     def spoil(connection: apsw.Connection) -> None:
         connection.set_commit_hook(lambda: True)  # turns COMMIT into a failure and a rollback
 
@@ -158,27 +158,24 @@ async def test_a_transaction_that_sqlite_itself_ends_fails_its_group(writer: Wri
 
 @pytest_twisted.ensureDeferred
 async def test_a_lock_that_stays_fails_all_that_wait_at_once(path: str) -> None:
-    tries: list[int] = []
+    gate, tries = Gate(), []
 
     def connect() -> apsw.Connection:
         tries.append(1)
+        gate.entered.set()
+        assert gate.opened.wait(30)
         return apsw.Connection(path)  # without a busy timeout
 
-    writer = Writer(connect, reactor)  # type: ignore[arg-type]
     other = apsw.Connection(path)
-    gate = Gate()
-    first = writer.submit(gate)
-    assert gate.entered.wait(30)
-    answers = [writer.submit(insert(n)) for n in range(GROUP, 2 * GROUP)]
-    gate.opened.set()
-    await first
-    await outcomes(answers)
     other.execute("BEGIN IMMEDIATE")
+    writer = Writer(connect, reactor)  # type: ignore[arg-type]
     held = [writer.submit(insert(n)) for n in range(10)]
+    gate.opened.set()
     found = await outcomes(held)
     other.execute("ROLLBACK")
     other.close()
     assert {(type(outcome), outcome.code) for outcome in found} == {(S3Error, "ServiceUnavailable")}
+    assert len(tries) == 1
     assert await writer.submit(insert(1)) == 1
     await writer.stop()
 
@@ -216,7 +213,7 @@ async def test_cancelling_a_change_that_began_still_tells_the_truth(writer: Writ
 
 @pytest_twisted.ensureDeferred
 async def test_stopping_writes_what_waits_and_takes_nothing_more(path: str) -> None:
-    writer = Writer(lambda: apsw.Connection(path), reactor)  # type: ignore[arg-type, return-value]
+    writer = Writer(lambda: apsw.Connection(path), reactor)  # type: ignore[arg-type]
     answers = [writer.submit(insert(n)) for n in range(120)]
     await writer.stop()
     assert await outcomes(answers) == list(range(120))
