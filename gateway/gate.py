@@ -25,7 +25,7 @@ class Gate:
 
     def __init__(self, gateway: Gateway, rules: verifier.Rules, domains: tuple[str, ...] = ()) -> None:
         self._gateway = gateway
-        self._rules = rules
+        self._verifier = verifier.Verifier(gateway.catalogue, rules, domains)
         self._domains = domains
 
     async def answer(self, call: Call) -> Reply:
@@ -34,7 +34,7 @@ class Gate:
         try:
             target = route(call, self._domains)
             facts = Facts(operation=target.operation, bucket=target.bucket or "", key=target.key or b"")
-            verified = await verifier.verify(call, target, self._gateway.catalogue, self._rules)
+            verified = await self._verifier.verify(call, target)
             facts = dataclasses.replace(
                 facts, access_key=verified.access_key, account=verified.account.name if verified.account else ""
             )

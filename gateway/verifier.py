@@ -1,6 +1,6 @@
 """The one verification that every route passes: who signed this call, and how its body must prove itself.
 
-Only ``verify`` can build a VerifiedCall, and only a VerifiedCall reaches an operation; a new route cannot forget it.
+Only the Verifier can build a VerifiedCall, and only a VerifiedCall reaches an operation; a new route cannot forget it.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.catalogue import Catalogue
+from gateway.errors import S3Error
 from gateway.model import Account, Call
 from gateway.wire import signature
 from gateway.wire.route import Route
 
 _BUILT_BY_THE_VERIFIER = object()
+_BETWEEN_EXPLANATIONS = 0.2  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +39,47 @@ class VerifiedCall:
 
     def __post_init__(self) -> None:
         if self.proof is not _BUILT_BY_THE_VERIFIER:
-            raise TypeError("only gateway.verifier.verify builds a VerifiedCall")
+            raise TypeError("only the Verifier builds a VerifiedCall")
 
 
-async def verify(call: Call, route: Route, catalogue: Catalogue, rules: Rules) -> VerifiedCall:
-    """Check the signature against the account's secret. Raises S3Error exactly as S3 refuses.
+class Verifier:
+    """Checks signatures. ``known_hosts``: names that clients may have signed; only a diagnosis reads them.
 
-    An unknown access key costs the same work as a wrong secret, so that time does not tell them apart.
+    Explaining a failure to the log costs milliseconds and access key ids are no secret; so it is done a few times a
+    second and no more.
     """
-    claim = signature.read_claim(call)
-    if claim is None:
-        return VerifiedCall(call, route, None, "", signature.anonymous_payload(call), _BUILT_BY_THE_VERIFIER)
-    known = await catalogue.accounts.signer(claim.access_key)
-    account, secret = known if known is not None else (None, None)
-    payload = signature.verify(
-        call,
-        claim,
-        secret,
-        now=call.received,
-        region=rules.region,
-        unsigned_over_http=rules.unsigned_over_http,
-        v2=rules.signature_v2,
-        bucket_in_host="" if route.bucket is None or call.path.startswith(f"/{route.bucket}") else route.bucket,
-    )
-    return VerifiedCall(call, route, account, claim.access_key, payload, _BUILT_BY_THE_VERIFIER)
+
+    def __init__(self, catalogue: Catalogue, rules: Rules, known_hosts: tuple[str, ...] = ()) -> None:
+        self._catalogue = catalogue
+        self._rules = rules
+        self._known_hosts = known_hosts
+        self._explained = 0.0
+
+    async def verify(self, call: Call, route: Route) -> VerifiedCall:
+        """Check the signature against the account's secret. Raises S3Error exactly as S3 refuses.
+
+        An unknown access key costs the same work as a wrong secret, so that time does not tell them apart.
+        """
+        claim = signature.read_claim(call)
+        if claim is None:
+            return VerifiedCall(call, route, None, "", signature.anonymous_payload(call), _BUILT_BY_THE_VERIFIER)
+        known = await self._catalogue.accounts.signer(claim.access_key)
+        account, secret = known if known is not None else (None, None)
+        try:
+            payload = signature.verify(
+                call,
+                claim,
+                secret,
+                now=call.received,
+                region=self._rules.region,
+                unsigned_over_http=self._rules.unsigned_over_http,
+                v2=self._rules.signature_v2,
+                bucket_in_host=(route.bucket or "") if route.in_host else "",
+                known_hosts=self._known_hosts,
+                explain=call.received - self._explained > _BETWEEN_EXPLANATIONS,
+            )
+        except S3Error as refusal:
+            if refusal.code == "SignatureDoesNotMatch" and refusal.cause:
+                self._explained = call.received
+            raise
+        return VerifiedCall(call, route, account, claim.access_key, payload, _BUILT_BY_THE_VERIFIER)

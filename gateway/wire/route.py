@@ -36,7 +36,7 @@ class Route:
     """``params``: the query parameters that belong to the operation, decoded; nothing about signatures among them.
 
     ``headers``: the call's, and those that a presigned URL (V4) carries as x-amz-* parameters of its query.
-    Operations read these, not the call's own.
+    Operations read these, not the call's own. ``in_host``: the bucket came from the Host, not from the path.
     """
 
     operation: str
@@ -44,12 +44,13 @@ class Route:
     key: bytes | None
     params: Mapping[str, str]
     headers: Mapping[str, str]
+    in_host: bool = False
 
 
 def route(call: Call, domains: Sequence[str] = ()) -> Route:
     """Raises S3Error: InvalidURI, InvalidBucketName, KeyTooLongError, InvalidArgument (400), MethodNotAllowed (405,
     with Allow), NotImplemented (501) for words that S3 or we do not know. ``domains``: suffixes for virtual hosts."""
-    bucket, raw_key = _address(call, domains)
+    bucket, raw_key, in_host = _address(call, domains)
     if bucket == "WriteGetObjectResponse" and call.method == "POST":  # Object Lambda's own path, not a bucket
         return Route(bucket, None, None, NOTHING, call.headers)
     if bucket is not None:
@@ -60,12 +61,12 @@ def route(call: Call, domains: Sequence[str] = ()) -> Route:
         check_key(key)
     level = SERVICE if bucket is None else OBJECT if raw_key else BUCKET
     if call.method == "OPTIONS":  # a browser asks with the whole URL of what comes next, so any query may stand here
-        return Route(PREFLIGHT, bucket, key, NOTHING, call.headers)
+        return Route(PREFLIGHT, bucket, key, NOTHING, call.headers, in_host)
     if not call.query and (row := BY_SELECTION.get((call.method, level, ()))):
-        return Route(_operation(row, call.headers), bucket, key, NOTHING, call.headers)
+        return Route(_operation(row, call.headers), bucket, key, NOTHING, call.headers, in_host)
     pairs, headers = _without_signature(query(call.query), call.headers)
     row = _select(call.method, level, pairs)
-    return Route(_operation(row, headers), bucket, key, pairs, headers)
+    return Route(_operation(row, headers), bucket, key, pairs, headers, in_host)
 
 
 def _operation(row: Row, headers: Mapping[str, str]) -> str:
@@ -82,19 +83,20 @@ def _operation(row: Row, headers: Mapping[str, str]) -> str:
 _IP = re.compile(r"[0-9.]+|\[.*")
 
 
-def _address(call: Call, domains: Sequence[str]) -> tuple[str | None, str]:
-    """The bucket (None: the service itself) and the key, still percent-encoded ("" where there is none)."""
+def _address(call: Call, domains: Sequence[str]) -> tuple[str | None, str, bool]:
+    """The bucket (None: the service itself), the key, still percent-encoded ("" where there is none), and whether the
+    bucket came from the Host."""
     if not call.path.startswith("/") or not call.path.isascii():
         raise S3Error("InvalidURI")
     bucket = _bucket_of_host(call.headers.get("host", ""), tuple(domains))
     if bucket is not None:
-        return bucket, call.path[1:]
+        return bucket, call.path[1:], True
     if call.path == "/":
-        return None, ""
+        return None, "", False
     # Split before decoding: "/b%2Fk" is a bucket of a bad name, never key "k" in bucket "b".
     raw_bucket, _, raw_key = call.path[1:].partition("/")
     try:
-        return percent_decode(raw_bucket).decode("utf-8"), raw_key
+        return percent_decode(raw_bucket).decode("utf-8"), raw_key, False
     except UnicodeDecodeError:
         raise S3Error("InvalidURI") from None
 
