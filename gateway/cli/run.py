@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -72,6 +73,7 @@ def serve(
             return closed
 
         await node.open()
+        _stop_on_signals(reactor)
         reactor.addSystemEventTrigger("before", "shutdown", stop)
         assert node.catalogue is not None
         await prepare(node.catalogue)
@@ -84,6 +86,28 @@ def serve(
         in_reactor(work)
     except ConfigurationFaults as faults:
         raise Misconfigured(str(faults)) from faults
+
+
+def _stop_on_signals(reactor: Any) -> None:
+    """One stop however often it is asked for (make hands on a SIGTERM that its group had already).
+
+    A second Ctrl-C does not wait for running replies.
+    """
+    asked = False
+
+    def stop() -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            reactor.stop()
+
+    def ask(number: int, frame: Any) -> None:
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        reactor.callFromThread(stop)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
 
 
 def _log_to(settings: NodeSettings) -> None:
