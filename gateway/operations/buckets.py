@@ -40,8 +40,7 @@ async def create_bucket(gateway: Gateway, call: VerifiedCall, bucket: Bucket | N
     """CreateBucket. In us-east-1 making one's own bucket again is fine, elsewhere it is 409, as S3 documents."""
     name = call.route.bucket or ""
     names.check_bucket_name(name)
-    document = await read_xml(call)
-    constraint = xml_read.create_bucket(document) if document else ""
+    constraint = await read_xml(call, xml_read.create_bucket)
     made, new = await gateway.catalogue.buckets.create(name, owner_of(call), gateway.default, constraint)
     if not new:
         if made.owner != owner_of(call):

@@ -7,7 +7,7 @@ from functools import partial
 from gateway.errors import S3Error
 from gateway.model import Bucket, Reply, Version
 from gateway.operations.gateway import Gateway, Operation, key_of, the
-from gateway.operations.xml_body import read_xml
+from gateway.operations.xml_body import Digest, read_xml
 from gateway.verifier import VerifiedCall
 from gateway.wire import codes, conditions, names, xml_read, xml_write
 
@@ -23,7 +23,7 @@ async def delete_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | N
 
 async def delete_objects(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
     """DeleteObjects: every key has its own outcome; ``Quiet`` leaves the successful ones out."""
-    wanted = xml_read.delete_objects(await read_xml(call, digest_required=True))
+    wanted = await read_xml(call, xml_read.delete_objects, digest=Digest.REQUIRED)
     outcomes = await gateway.catalogue.versions.remove_many(
         the(bucket).id,
         [row.key for row in wanted.objects],

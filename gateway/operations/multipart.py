@@ -6,6 +6,8 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from gateway.errors import BackendError, S3Error
@@ -26,7 +28,7 @@ from gateway.operations import store
 from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
 from gateway.operations.get import checksum_headers
 from gateway.operations.manifest import seal_manifest
-from gateway.operations.xml_body import read_xml
+from gateway.operations.xml_body import Digest, read_xml
 from gateway.plugins.location import Location
 from gateway.streams import Intake, Measured
 from gateway.verifier import VerifiedCall
@@ -36,6 +38,7 @@ log = Logger()
 _XML = ("Content-Type", "application/xml")
 _SMALLEST_PART = 5 * 1024**2  # S3: every part but the last
 MOST_PARTS = 10_000
+_POLLS, _BETWEEN_POLLS = 200, 0.05  # ten seconds for a completion that runs elsewhere
 DEFAULT_CHECKSUM = "CRC64NVME"  # what S3 keeps of an upload that was created without an algorithm
 
 
@@ -128,9 +131,9 @@ async def complete_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket |
     """CompleteMultipartUpload: asked again with the same parts it gives the same answer (for seven days)."""
     where, key = the(bucket), key_of(call)
     upload = await find_upload(gateway, call, where, "open", "completing", "completed")
-    wanted = xml_read.complete_upload(await read_xml(call))
+    wanted = await read_xml(call, xml_read.complete_upload, digest=Digest.OF_THE_OBJECT)
     asked = hashlib.sha256("".join(f"{part.number}:{part.etag};" for part in wanted).encode()).hexdigest()
-    version = await gateway.catalogue.uploads.begin_completion(upload.id, asked)
+    version = await _begin(gateway, upload.id, asked)
     if version is None:
         try:
             version = await _complete(gateway, call, upload, wanted)
@@ -140,6 +143,18 @@ async def complete_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket |
     url = f"http{'s' if call.call.secure else ''}://{call.call.headers.get('host', '')}{call.call.path}"
     body = xml_write.complete_multipart(url, where.name, key, version.etag, version.checksums, version.checksum_type)
     return Reply(200, (_XML,), body)
+
+
+async def _begin(gateway: Gateway, upload_id: str, asked: str) -> Version | None:
+    """Take the upload for completion; while another call completes it, wait for what that one makes."""
+    for _ in range(_POLLS):
+        try:
+            return await gateway.catalogue.uploads.begin_completion(upload_id, asked)
+        except S3Error as refusal:
+            if refusal.code != "OperationAborted":
+                raise
+        await deferLater(reactor, _BETWEEN_POLLS)
+    raise S3Error("OperationAborted")
 
 
 async def _complete(

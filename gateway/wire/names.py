@@ -52,4 +52,4 @@ def check_key(key: bytes) -> None:
     try:
         key.decode("utf-8")  # strict: refuses overlong forms and surrogates, which would give one key two spellings
     except UnicodeDecodeError:
-        raise S3Error("InvalidURI", "The object key is not valid UTF-8.") from None
+        raise S3Error("InvalidURI") from None

@@ -103,10 +103,13 @@ def list_objects(
     next_marker: bytes | None,
     owners: Mapping[str, str],
 ) -> bytes:
-    """API_ListObjects.html. ``url``: encoding-type=url; ``next_marker``: only where there is a delimiter."""
+    """API_ListObjects.html. ``url``: encoding-type=url; ``next_marker``: only where there is a delimiter.
+
+    Prefix comes back as it was sent: SDKs decode it in version 2 only.
+    """
     return document(
         "ListBucketResult",
-        f"<Name>{bucket}</Name>{element('Prefix', prefix, url)}{element('Marker', marker, url)}"
+        f"<Name>{bucket}</Name>{element('Prefix', prefix)}{element('Marker', marker, url)}"
         + (f"<NextMarker>{name_text(next_marker, url)}</NextMarker>" if next_marker is not None else "")
         + f"<MaxKeys>{max_keys}</MaxKeys>{element('Delimiter', delimiter, url)}{encoding_type(url)}"
         f"<IsTruncated>{flag(page.after is not None)}</IsTruncated>"
