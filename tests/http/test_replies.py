@@ -214,6 +214,13 @@ async def test_close_is_obeyed(open_door: Any) -> None:
     assert [answer.headers["connection"] for answer in answers] == ["close"]
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_reads_to_the_end_does_not_wait_for_our_linger(open_door: Any) -> None:
+    door = open_door(giving(Reply(403, (), b"no", close=True)), linger_seconds=1000)
+    answers = await door.talk(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n")
+    assert [answer.body for answer in answers] == [b"no"]
+
+
 class Never:
     """An answer, or a body, that waits for ever, and remembers that it was cancelled."""
 

@@ -33,6 +33,8 @@ def test_replies_are_counted() -> None:
     assert found["gateway_s3_requests_total", "code=403,op=GetObject"] == 1
     assert found["gateway_s3_request_duration_seconds_count", "op=GetObject"] == 4
     assert found["gateway_s3_request_duration_seconds_sum", "op=GetObject"] == 2.0
+    buckets = "gateway_s3_request_duration_seconds_bucket"
+    assert [found[buckets, f"le={edge},op=GetObject"] for edge in ("0.25", "0.5", "+Inf")] == [0, 4, 4]
     assert found["gateway_s3_time_to_first_byte_seconds_sum", "op=GetObject"] == 1.0
     assert found["gateway_s3_received_bytes_total", ""] == 40
     assert found["gateway_s3_sent_bytes_total", ""] == 80
