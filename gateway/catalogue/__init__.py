@@ -8,7 +8,8 @@ from gateway.catalogue.buckets import Buckets
 from gateway.catalogue.catalogue import Catalogue, open_catalogue
 from gateway.catalogue.listing import Listing
 from gateway.catalogue.references import BlobDoomed
-from gateway.catalogue.uploads import Uploads, UploadsPage
+from gateway.catalogue.upload_pages import UploadsPage
+from gateway.catalogue.uploads import Uploads
 from gateway.catalogue.versions import Check, VersionGone, Versions
 from gateway.catalogue.writer import CatalogueFault
 

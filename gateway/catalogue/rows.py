@@ -117,6 +117,26 @@ def upload_of(row: Any) -> Upload:
     )
 
 
+def upload_columns(upload: Upload) -> tuple[Any, ...]:
+    """The columns of ``UPLOAD``: the other way round."""
+    return (
+        upload.id,
+        upload.bucket,
+        upload.key,
+        upload.owner,
+        upload.location,
+        upload.blob,
+        upload.token,
+        upload.state,
+        round(upload.started * 1000),
+        text_of(upload.content.headers),
+        text_of(upload.content.metadata),
+        upload.content.storage_class,
+        upload.checksum_algorithm,
+        upload.checksum_type,
+    )
+
+
 def uploaded_part_of(row: Any) -> UploadedPart:
     """A part from the columns of ``UPLOADED_PART``."""
     number, size, stored, etag, receipt, crcs, modified, checksums = row
@@ -129,6 +149,20 @@ def uploaded_part_of(row: Any) -> UploadedPart:
         crcs=crcs,
         modified=modified / 1000,
         checksums=pairs_of(checksums),
+    )
+
+
+def uploaded_part_columns(part: UploadedPart) -> tuple[Any, ...]:
+    """The columns of ``UPLOADED_PART``: the other way round."""
+    return (
+        part.number,
+        part.size,
+        part.stored,
+        part.etag,
+        part.receipt,
+        part.crcs,
+        round(part.modified * 1000),
+        text_of(part.checksums),
     )
 
 

@@ -7,16 +7,12 @@ after its death an opening one is aborted and a completing one may be completed 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import apsw
 
 from gateway.catalogue.blobs import Pending
 from gateway.catalogue.buckets import check_bucket
 from gateway.catalogue.database import Database, first_row
-from gateway.catalogue.listing import beyond, is_common_prefix, skim
 from gateway.catalogue.owners import Owner
 from gateway.catalogue.rows import (
     UPLOAD,
@@ -24,10 +20,12 @@ from gateway.catalogue.rows import (
     kept_version,
     marks,
     saved_version,
-    text_of,
+    upload_columns,
     upload_of,
+    uploaded_part_columns,
     uploaded_part_of,
 )
+from gateway.catalogue.upload_pages import UploadsPage, page_of
 from gateway.catalogue.versions import Check, Versions, commit_version
 from gateway.errors import S3Error
 from gateway.model import Content, NewVersion, Upload, UploadedPart, Version
@@ -38,22 +36,6 @@ RESULT_KEPT_MS = 7 * 24 * 3600 * 1000
 _OPEN_OR_ABORTING = (
     "CASE WHEN EXISTS (SELECT 1 FROM buckets b WHERE b.id = uploads.bucket) THEN 'open' ELSE 'aborting' END"
 )
-
-_PAGE = (
-    f"SELECT u.key, {UPLOAD} FROM uploads u"
-    " WHERE u.bucket = ? AND u.state = 'open' AND (u.key, u.id) > (?, ?) AND u.key < ? ORDER BY u.key, u.id"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class UploadsPage:
-    """Open uploads by key and age, and common prefixes. The next page starts after (``next_key``, ``next_id``);
-    ``next_key`` is None at the end, ``next_id`` is "" after a common prefix."""
-
-    uploads: tuple[Upload, ...]
-    prefixes: tuple[bytes, ...]
-    next_key: bytes | None
-    next_id: str
 
 
 class Uploads:
@@ -96,7 +78,10 @@ class Uploads:
 
         def change(connection: apsw.Connection) -> None:
             check_bucket(connection, bucket)
-            _insert(connection, upload, self._owner.id)
+            connection.execute(
+                f"INSERT INTO uploads ({UPLOAD.replace('u.', '')}, holder) VALUES ({marks(15)})",
+                (*upload_columns(upload), self._owner.id),
+            )
 
         await self._database.change(change)
         self._pending.settle([blob])
@@ -139,7 +124,9 @@ class Uploads:
                 f"SELECT {UPLOADED_PART} FROM upload_parts p WHERE p.upload = ? AND p.number = ?",
                 (row, part.number),
             )
-            connection.execute(f"INSERT OR REPLACE INTO upload_parts VALUES ({marks(9)})", (row, *_part_columns(part)))
+            connection.execute(
+                f"INSERT OR REPLACE INTO upload_parts VALUES ({marks(9)})", (row, *uploaded_part_columns(part))
+            )
             return None if earlier is None else uploaded_part_of(earlier)
 
         return await self._database.change(change)
@@ -167,26 +154,7 @@ class Uploads:
 
         Without ``id_marker`` every upload of ``key_marker`` is skipped; without ``key_marker`` it has no meaning.
         """
-        if is_common_prefix(key_marker, prefix, delimiter):
-            first = (beyond(key_marker), "")
-        elif key_marker:
-            first = max((prefix, ""), (key_marker, id_marker) if id_marker else (key_marker + b"\0", ""))
-        else:
-            first = (prefix, "")
-        last = beyond(prefix)
-
-        def seek(key: bytes) -> Iterator[Any]:
-            start = first if key == first[0] else (key, "")
-            return iter(self._database.reader.execute(_PAGE, (bucket_id, *start, last)))
-
-        with self._database.snapshot():
-            rows, prefixes, more = skim(seek, first[0], prefix, delimiter, limit)
-        uploads = tuple(upload_of(row[1:]) for row in rows)
-        next_key, next_id = None, ""
-        if more:
-            ends = [*((upload.key, upload.id) for upload in uploads[-1:]), *((name, "") for name in prefixes[-1:])]
-            next_key, next_id = max(ends)
-        return UploadsPage(uploads, tuple(prefixes), next_key, next_id)
+        return page_of(self._database, bucket_id, prefix, delimiter, key_marker, id_marker, limit)
 
     # ------------------------------------------------------------ the end of an upload
 
@@ -314,44 +282,3 @@ def _require(connection: apsw.Connection, upload_id: str, state: str, holder: st
     if row is None or row[1] != state or (holder is not None and row[2] != holder):
         raise S3Error("NoSuchUpload")
     return int(row[0])
-
-
-_COLUMNS = UPLOAD.replace("u.", "")
-_INSERT = f"INSERT INTO uploads ({_COLUMNS}, holder) VALUES ({marks(15)})"
-
-
-def _insert(connection: apsw.Connection, upload: Upload, holder: str) -> None:
-    content = upload.content
-    connection.execute(
-        _INSERT,
-        (
-            upload.id,
-            upload.bucket,
-            upload.key,
-            upload.owner,
-            upload.location,
-            upload.blob,
-            upload.token,
-            upload.state,
-            round(upload.started * 1000),
-            text_of(content.headers),
-            text_of(content.metadata),
-            content.storage_class,
-            upload.checksum_algorithm,
-            upload.checksum_type,
-            holder,
-        ),
-    )
-
-
-def _part_columns(part: UploadedPart) -> tuple[Any, ...]:
-    return (
-        part.number,
-        part.size,
-        part.stored,
-        part.etag,
-        part.receipt,
-        part.crcs,
-        round(part.modified * 1000),
-        text_of(part.checksums),
-    )
