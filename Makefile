@@ -5,6 +5,7 @@ PLUGINS := $(patsubst %/setup.cfg,./%,$(wildcard plugins/*/setup.cfg))
 SETUPS := setup.cfg pyproject.toml $(wildcard plugins/*/setup.cfg plugins/*/pyproject.toml)
 PACKAGES := gateway $(wildcard plugins/*/gateway_*)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+JS := tests/acceptance/clients/js
 # What `make test` runs: everything, or what TESTS names.
 TESTS ?=
 
@@ -16,11 +17,13 @@ demo: .make/runtime
 
 test: .make/test
 	@rm -f .make/missing; .ci/debian-packages .make/missing
+	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@status=0; $(BIN)/pytest $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 # The same tests with more samples, and those that take too long for every day.
 test-long: .make/test
 	@rm -f .make/missing; .ci/debian-packages .make/missing
+	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@status=0; GATEWAY_LONG=1 $(BIN)/pytest $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 lint: .make/test
@@ -51,4 +54,10 @@ $(BIN)/python:
 
 .make/test: requirements/test.txt .make/runtime
 	$(PIP) install -r requirements/test.txt
+	@touch $@
+
+# The clients that are written in JavaScript, into a node_modules of their own.
+.make/js: $(JS)/package.json $(JS)/package-lock.json
+	@mkdir -p .make
+	cd $(JS) && npm ci --silent --no-audit --no-fund
 	@touch $@
