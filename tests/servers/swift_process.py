@@ -67,7 +67,6 @@ project_name = {keystone["project"]}
 user_domain_id = default
 project_domain_id = default
 delay_auth_decision = true
-token_cache_time = -1
 """
 
 
