@@ -6,6 +6,7 @@ SETUPS := setup.cfg pyproject.toml $(wildcard plugins/*/setup.cfg plugins/*/pypr
 PACKAGES := gateway $(wildcard plugins/*/gateway_*)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 JS := tests/acceptance/clients/js
+AZURITE := tests/servers/azurite
 # What `make test` runs: everything, or what TESTS names.
 TESTS ?=
 
@@ -18,12 +19,14 @@ demo: .make/runtime
 test: .make/test
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
+	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@status=0; $(BIN)/pytest $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 # The same tests with more samples, and those that take too long for every day.
 test-long: .make/test
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
+	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@status=0; GATEWAY_LONG=1 $(BIN)/pytest $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 lint: .make/test
@@ -60,4 +63,10 @@ $(BIN)/python:
 .make/js: $(JS)/package.json $(JS)/package-lock.json
 	@mkdir -p .make
 	cd $(JS) && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+# The server that plugins/azure is tested on.
+.make/azurite: $(AZURITE)/package.json $(AZURITE)/package-lock.json
+	@mkdir -p .make
+	cd $(AZURITE) && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
