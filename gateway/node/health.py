@@ -54,18 +54,18 @@ class Health:
         self._patience = patience
         self._loop = task.LoopingCall(self._round)
         self._loop.clock = clock
+        self._ended: defer.Deferred[task.LoopingCall] | None = None  # fires when the loop's last round is over
 
     def start(self, interval: float) -> None:
         """A round now, and one every ``interval`` seconds."""
-        self._loop.start(interval, now=True)
+        self._ended = self._loop.start(interval, now=True)
 
     async def stop(self) -> None:
         """No further round; waits for the running one."""
-        running = self._loop.deferred
         if self._loop.running:
             self._loop.stop()
-        if running is not None:
-            await running
+        if self._ended is not None:
+            await self._ended
         for name, probe in self._probes.items():
             await self._catalogue.blobs.dispose(name, [probe])
 

@@ -117,7 +117,8 @@ def read(path: Path) -> Reading:
 
 def _gateway(reading: Reading, section: Section, private: Private) -> None:
     if section.name != "gateway":
-        return _other(reading, section, private)
+        _other(reading, section, private)
+        return
     values = read_section(reading.document, section, declared.GATEWAY, reading.faults)
     _check_gateway(reading, section)
     if values is None:
@@ -237,7 +238,8 @@ def _other(reading: Reading, section: Section, private: Private) -> None:
     """A section that is not ours: a Tahoe node's, or a mistake."""
     document, faults = reading.document, reading.faults
     if declared.is_open(section.name):
-        return _note(reading, section, ["*"])
+        _note(reading, section, ["*"])
+        return
     keys = declared.TAHOE.get(section.name)
     if keys is None:
         ours = ["gateway", DEFAULT, "location", "endpoint"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from twisted.application import service
@@ -121,11 +122,16 @@ class Node(service.Service):
         return Pages(ready, lambda: health.states, metrics.text, domains=domains, open_metrics=open_metrics)
 
     async def close(self) -> None:
-        """Take no new connections, let running replies end, then close room by room, the last opened first."""
+        """Take no new connections, let running replies end, then close room by room, the last opened first.
+
+        A room that does not close well does not keep the others open; the last such error is raised at the end.
+        """
         self._draining = True
         self.catalogue = None
-        while self._closers:
-            await self._closers.pop()()
+        async with AsyncExitStack() as rooms:
+            for closer in self._closers:
+                rooms.push_async_callback(closer)
+            self._closers = []
 
     def startService(self) -> None:
         """For twistd, whose start does not wait: a start that fails says why, one line each, and ends the process."""
