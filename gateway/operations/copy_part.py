@@ -32,7 +32,7 @@ async def upload_part_copy(gateway: Gateway, call: VerifiedCall, bucket: Bucket 
     tally = Tally(flow, {"MD5", algorithm})
     measured = Measured(tally)
     size = stop - start
-    receipt = await send_part(gateway.location(upload.location), upload, number, measured, size)
+    receipt = await send_part(gateway, upload, number, measured, size)
     part = UploadedPart(
         number=number,
         size=size,

@@ -13,8 +13,14 @@ from gateway.wire import codes, conditions, names, xml_read, xml_write
 
 
 async def delete_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
-    """DeleteObject: 204 whether or not the key was there, unless a condition says otherwise."""
+    """DeleteObject: 204 whether or not the key was there, unless a condition says otherwise.
+
+    A version that is not there is NoSuchVersion; asking for it must never cost the version that is.
+    """
     headers = call.route.headers
+    wanted = call.route.params.get("versionId")
+    if wanted not in (None, "null"):
+        raise S3Error("NoSuchVersion", fields={"Key": key_of(call).decode(), "VersionId": wanted or ""})
     await gateway.catalogue.versions.remove(
         the(bucket).id, key_of(call), check=lambda current: conditions.check_delete(headers, current)
     )

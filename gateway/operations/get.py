@@ -148,6 +148,7 @@ def describe(version: Version, params: Mapping[str, str]) -> tuple[tuple[str, st
         ("Last-Modified", request.format_http_date(version.modified)),
         ("ETag", f'"{version.etag}"'),
         ("Accept-Ranges", "bytes"),
+        ("X-Content-Type-Options", "nosniff"),  # what a browser shows is what the owner said it is (T110)
     ]
     out += [(_SPELLING.get(name, name), value) for name, value in content.items()]
     out += [(f"x-amz-meta-{name}", encoded_words.encode(value)) for name, value in version.content.metadata.items()]

@@ -29,7 +29,6 @@ from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
 from gateway.operations.get import checksum_headers
 from gateway.operations.manifest import seal_manifest
 from gateway.operations.xml_body import Digest, read_xml
-from gateway.plugins.location import Location
 from gateway.streams import Intake, Measured
 from gateway.verifier import VerifiedCall
 from gateway.wire import checksums, conditions, request, xml_read, xml_write
@@ -59,8 +58,12 @@ async def create_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | N
         checksum_type=kind,
     )
     manifest = seal_manifest(gateway, where, key, content, location.capabilities)
-    token = (await location.createMPU(CreateMPURequest(name=upload.blob, metadata=manifest))).token
-    await gateway.catalogue.uploads.opened(upload.id, token)
+    try:
+        token = (await location.createMPU(CreateMPURequest(name=upload.blob, metadata=manifest))).token
+        await gateway.catalogue.uploads.opened(upload.id, token)
+    except BaseException:
+        await store.give_up(gateway, location, upload)
+        raise
     headers: tuple[tuple[str, str], ...] = (_XML,)
     if algorithm:
         headers += (("x-amz-checksum-algorithm", algorithm), ("x-amz-checksum-type", kind))
@@ -98,8 +101,7 @@ async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
         raise S3Error("MissingContentLength")
     await intake.prove_empty()
     measured = Measured(intake)
-    location = gateway.location(upload.location)
-    receipt = await send_part(location, upload, number, measured, intake.size)
+    receipt = await send_part(gateway, upload, number, measured, intake.size)
     await gateway.catalogue.uploads.put_part(
         upload.id,
         UploadedPart(
@@ -118,13 +120,20 @@ async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
     return Reply(200, (("ETag", f'"{intake.etag}"'), *checksum_headers(told, "")))
 
 
-async def send_part(location: Location, upload: Upload, number: int, body: Measured, size: int) -> str:
-    """Give a part to the backend; its receipt."""
+async def send_part(gateway: Gateway, upload: Upload, number: int, body: Measured, size: int) -> str:
+    """Give a part to the backend; its receipt. NoSuchUpload where the upload ended meanwhile, whatever that broke."""
+    location = gateway.location(upload.location)
     largest = location.capabilities.largest_part
     if largest is not None and size > largest:
         raise S3Error("EntityTooLarge", cause=f"location {location.name} takes parts up to {largest} bytes")
     sent = UploadPartRequest(name=upload.blob, token=upload.token, number=number, body=body, size=size)
-    return (await location.uploadPart(sent)).receipt
+    try:
+        return (await location.uploadPart(sent)).receipt
+    except BackendError:
+        now = await gateway.catalogue.uploads.find(upload.bucket, upload.key, upload.id)
+        if now is None or now.state != "open":
+            raise S3Error("NoSuchUpload", fields={"UploadId": upload.id}) from None
+        raise
 
 
 async def complete_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:

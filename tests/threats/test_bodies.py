@@ -27,7 +27,12 @@ def crc32(data: bytes) -> str:
 @ensureDeferred
 async def test_t53_a_chunk_with_a_wrong_signature(house: Any, tools: Any, target: str, at: int) -> None:
     request, pieces = tools.chunked(SIGNED, target, CHUNKS)
-    pieces[at] = re.sub(rb"chunk-signature=.", lambda found: found[0][:-1] + (b"1" if found[0][-1:] == b"0" else b"0"), pieces[at], count=1)
+    pieces[at] = re.sub(
+        rb"chunk-signature=.",
+        lambda found: found[0][:-1] + (b"1" if found[0][-1:] == b"0" else b"0"),
+        pieces[at],
+        count=1,
+    )
     await house.refuses(tools.framed(request, pieces), 403, "SignatureDoesNotMatch")
     request, pieces = tools.chunked(SIGNED, target, CHUNKS)
     if at < 3:
@@ -35,7 +40,9 @@ async def test_t53_a_chunk_with_a_wrong_signature(house: Any, tools: Any, target
         await house.refuses(tools.framed(request, pieces), 403, "SignatureDoesNotMatch")
 
 
-@pytest.mark.parametrize("order", [[1, 0, 2, 3, 4], [0, 2, 3, 4], [0, 0, 1, 2, 3, 4], [0, 1, 2, 4], [0, 1, 2], [0, 1], []])
+@pytest.mark.parametrize(
+    "order", [[1, 0, 2, 3, 4], [0, 2, 3, 4], [0, 0, 1, 2, 3, 4], [0, 1, 2, 4], [0, 1, 2], [0, 1], []]
+)
 @pytest.mark.parametrize("word", [SIGNED, UNSIGNED_TRAILER])
 @ensureDeferred
 async def test_t54_chunks_in_another_order(house: Any, tools: Any, word: str, order: list[int]) -> None:
@@ -44,7 +51,13 @@ async def test_t54_chunks_in_another_order(house: Any, tools: Any, word: str, or
     for target in TARGETS:
         request, pieces = tools.chunked(word, target, CHUNKS, trailer)
         changed = tools.framed(request, [pieces[at] for at in order])
-        expected = ("SignatureDoesNotMatch", "IncompleteBody", "BadDigest", "InvalidChunkSizeError", "MalformedTrailerError")
+        expected = (
+            "SignatureDoesNotMatch",
+            "IncompleteBody",
+            "BadDigest",
+            "InvalidChunkSizeError",
+            "MalformedTrailerError",
+        )
         await house.refuses(changed, (400, 403), *expected)
 
 
@@ -87,7 +100,15 @@ async def test_t56_chunk_headers_that_are_none(house: Any, tools: Any, head: byt
 @ensureDeferred
 async def test_t57_the_decoded_length(house: Any, tools: Any) -> None:
     for word in (SIGNED, UNSIGNED_TRAILER):
-        for length, status in (("", 411), ("-3", 400), ("2", 400), ("4", 400), ("3_0", 400), ("9" * 30, 400), ("٣", 400)):
+        for length, status in (
+            ("", 411),
+            ("-3", 400),
+            ("2", 400),
+            ("4", 400),
+            ("3_0", 400),
+            ("9" * 30, 400),
+            ("٣", 400),
+        ):
             request, pieces = tools.chunked(word, "/bucket/new", [b"abc"])
             headers = {"content-encoding": "aws-chunked", "x-amz-decoded-content-length": length}
             signed = tools.sign("PUT", "/bucket/new", b"", headers, payload=word)
@@ -225,7 +246,9 @@ async def test_t105_sizes_and_part_numbers(house: Any, tools: Any) -> None:
         request = tools.sign("PUT", target, b"", decoded, payload=UNSIGNED_TRAILER)
         request.headers["content-length"] = "20"
         await house.refuses(request.head(), 400, "EntityTooLarge")
-    etags = [(await house.call("PUT", f"/bucket/big?partNumber={n}&uploadId={upload}", b"x")).headers["etag"] for n in (1, 2)]
+    etags = [
+        (await house.call("PUT", f"/bucket/big?partNumber={n}&uploadId={upload}", b"x")).headers["etag"] for n in (1, 2)
+    ]
     document = "".join(f"<Part><PartNumber>{n}</PartNumber><ETag>{tag}</ETag></Part>" for n, tag in enumerate(etags, 1))
     await house.refuses(_completion(tools, upload, document), 400, "EntityTooSmall")
     many = "".join(f"<Part><PartNumber>{n}</PartNumber><ETag>{etags[0]}</ETag></Part>" for n in range(1, 10_002))

@@ -56,7 +56,9 @@ async def test_t84_odd_keys_are_kept_byte_by_byte(open_house: Any, opened: list[
     assert found == sorted([*ODD_KEYS, "old"], key=str.encode)
     # what was opened lies in the house's folder, relative to one of its folders, or belongs to Python itself
     ours = re.compile(r"[0-9a-z_.-]+(/[0-9a-z_.-]+)*")
-    strange = [p for p in opened if not p.startswith((str(house.folder), sys.prefix, sys.base_prefix, "/dev/", "/proc/"))]
+    strange = [
+        p for p in opened if not p.startswith((str(house.folder), sys.prefix, sys.base_prefix, "/dev/", "/proc/"))
+    ]
     assert opened
     assert all(ours.fullmatch(path) and ".." not in path for path in strange), strange
     for path in house.storage.rglob("*"):
@@ -141,7 +143,19 @@ async def test_t89_nul(house: Any, tools: Any) -> None:
 
 @ensureDeferred
 async def test_t90_control_characters_and_markup(house: Any) -> None:
-    keys = ["line\nbreak", "carriage\rreturn", "one\x01", "<tag>", "a&amp;b", "]]>", "<![CDATA[", "<!--", "\x7f", "\x85", "\ufffe"]
+    keys = [
+        "line\nbreak",
+        "carriage\rreturn",
+        "one\x01",
+        "<tag>",
+        "a&amp;b",
+        "]]>",
+        "<![CDATA[",
+        "<!--",
+        "\x7f",
+        "\x85",
+        "\ufffe",
+    ]
     for key in keys:
         assert (await house.call("PUT", f"/bucket/{quote(key)}", b"x")).status == 200, key
     for query in ("list-type=2", "list-type=2&encoding-type=url", "", "encoding-type=url", "list-type=2&delimiter=n"):
@@ -150,15 +164,19 @@ async def test_t90_control_characters_and_markup(house: Any) -> None:
         # XML 1.0 has no way to write U+0001; S3 writes a reference that strict parsers refuse, so url is what works
         if "url" in query:
             found = [node.text for node in ElementTree.fromstring(answer.body).iter(f"{XML}Key")]
-            assert found == sorted((quote(key, safe="/*") for key in [*keys, "old"]), key=lambda k: k) or set(found) == {
-                quote(key, safe="/*") for key in [*keys, "old"]
-            }
+            assert found == sorted((quote(key, safe="/*") for key in [*keys, "old"]), key=lambda k: k) or set(
+                found
+            ) == {quote(key, safe="/*") for key in [*keys, "old"]}
         else:
             text = re.sub(rb"&#x0*(1|fffe);|\x01|\xef\xbf\xbe", b"", answer.body, flags=re.I)
             ElementTree.fromstring(text)
             assert b"<tag>" not in answer.body
-    document = b"<Delete>" + b"".join(b"<Object><Key>%s</Key></Object>" % k for k in (b"&lt;tag&gt;", b"line&#10;break"))
-    answer = await house.call("POST", "/bucket?delete", document + b"</Delete>", {"content-md5": _md5(document + b"</Delete>")})
+    document = b"<Delete>" + b"".join(
+        b"<Object><Key>%s</Key></Object>" % k for k in (b"&lt;tag&gt;", b"line&#10;break")
+    )
+    answer = await house.call(
+        "POST", "/bucket?delete", document + b"</Delete>", {"content-md5": _md5(document + b"</Delete>")}
+    )
     assert answer.status == 200
     assert b"<Error>" not in answer.body
     assert (await house.call("GET", "/bucket/%3Ctag%3E")).code == "NoSuchKey"

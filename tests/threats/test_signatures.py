@@ -30,7 +30,9 @@ def forged(request: Any) -> Any:
     return request
 
 
-@pytest.mark.parametrize("target", ["/bucket/new", "/bucket/old", f"/bucket/old{UPLOAD}", "/bucket?delete", "/newbucket"])
+@pytest.mark.parametrize(
+    "target", ["/bucket/new", "/bucket/old", f"/bucket/old{UPLOAD}", "/bucket?delete", "/newbucket"]
+)
 @ensureDeferred
 async def test_t34_unsigned_trailers_do_not_excuse_a_forged_signature(house: Any, tools: Any, target: str) -> None:
     request, _ = tools.chunked("STREAMING-UNSIGNED-PAYLOAD-TRAILER", target, [b"abc"])
@@ -351,7 +353,12 @@ async def test_t63_large_bodies_are_refused_by_what_they_announce(house: Any, to
 async def test_t64_conditions_tell_a_stranger_nothing(house: Any, tools: Any) -> None:
     etag = (await house.call("HEAD", "/bucket/old")).headers["etag"]
     seen = set()
-    for condition in ({}, {"if-none-match": etag}, {"if-match": '"no"'}, {"if-modified-since": "Fri, 01 Jan 2100 00:00:00 GMT"}):
+    for condition in (
+        {},
+        {"if-none-match": etag},
+        {"if-match": '"no"'},
+        {"if-modified-since": "Fri, 01 Jan 2100 00:00:00 GMT"},
+    ):
         for key, secret in (("AKIDSTRANGER", "another-secret-for-tests"), ("AKIDTHREATS", "wrong")):
             request = tools.sign("GET", "/bucket/old", b"", condition, key=key, secret=secret)
             answer = await house.refuses(request, 403, "AccessDenied", "SignatureDoesNotMatch")
@@ -393,7 +400,9 @@ async def test_t66_one_path_one_key(house: Any, tools: Any) -> None:
 async def test_t67_headers_of_our_own_mean_nothing(house: Any, tools: Any) -> None:
     """There is no header that makes somebody else of a client; what the client sends is at most its own metadata."""
     for name in ("x-gateway-account", "x-forwarded-user", "x-minio-source-replication-request", "x-forwarded-for"):
-        request = tools.sign("GET", "/bucket/old", b"", {name: "tests"}, key="AKIDSTRANGER", secret="another-secret-for-tests")
+        request = tools.sign(
+            "GET", "/bucket/old", b"", {name: "tests"}, key="AKIDSTRANGER", secret="another-secret-for-tests"
+        )
         await house.refuses(request, 403, "AccessDenied")
         anonymous = tools.request("GET", "/bucket/old", {"host": "localhost:8000", name: "tests"})
         await house.refuses(anonymous, 403, "AccessDenied")
