@@ -10,18 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from twisted.internet import task
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gateway.catalogue import Catalogue
-from gateway.errors import BackendError
+from gateway.errors import BackendDown, BackendError
 from gateway.model import DeleteRequest, ListRequest
 from gateway.operations.store import end_upload
 from gateway.plugins.location import Location
 
 log = Logger()
 _BATCH = 1000
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +108,46 @@ class Reaper:
             page = await location.list(ListRequest(prefix=prefix, after=after, limit=_BATCH))
             names = [blob.name for blob in page.blobs]
             known = await self._catalogue.blobs.known(location.name, names)
-            for name in names:
-                if name not in known:
-                    await location.delete(DeleteRequest(name=name))
+            unknown = [name for name in names if name not in known]
+            if len(await self._delete(location, unknown)) < len(unknown):
+                raise BackendDown("not every name of a dead process could be deleted")
             if page.after is None:
                 return
             after = page.after
 
     async def _doomed(self) -> tuple[int, int]:
+        """Each location on its own, so that one that refuses holds up no other."""
         gone = failed = 0
-        while due := await self._catalogue.blobs.doomed(_BATCH):
-            done: dict[str, list[str]] = {}
-            for where, name in due:
-                location = self._locations.get(where)
-                if location is None:
-                    continue
-                try:
-                    await location.delete(DeleteRequest(name=name))
-                except BackendError as fault:
-                    failed += 1
-                    log.warn("blob {name} stays in {where}: {fault}", name=name, where=where, fault=fault)
-                    continue
-                done.setdefault(where, []).append(name)
-            for where, names in done.items():
-                await self._catalogue.blobs.gone(where, names)
-                gone += len(names)
-            if sum(map(len, done.values())) < len(due):
-                break  # a storage refuses: try again with the next pass instead of turning in circles
+        for location in self._locations.values():
+            while due := await self._catalogue.blobs.doomed(location.name, _BATCH):
+                deleted = await self._delete(location, due)
+                await self._catalogue.blobs.gone(location.name, deleted)
+                gone += len(deleted)
+                if len(deleted) < len(due):
+                    failed += len(due) - len(deleted)
+                    break  # try again with the next pass instead of turning in circles
         return gone, failed
+
+    async def _delete(self, location: Location, names: list[str]) -> list[str]:
+        """Delete a few at a time; those that are gone."""
+        deleted: list[str] = []
+        faults: list[BackendError] = []
+
+        async def delete(name: str) -> None:
+            try:
+                await location.delete(DeleteRequest(name=name))
+            except BackendError as fault:
+                faults.append(fault)
+            else:
+                deleted.append(name)
+
+        few = DeferredSemaphore(_AT_ONCE)
+        await gatherResults([few.run(delete, name) for name in names])
+        if faults:
+            log.warn(
+                "{count} blobs stay in {where}, the first because of {fault}",
+                count=len(faults),
+                where=location.name,
+                fault=faults[0],
+            )
+        return deleted

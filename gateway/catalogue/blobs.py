@@ -194,16 +194,17 @@ class Blobs:
 
     # ------------------------------------------------------------ for the reaper
 
-    async def doomed(self, limit: int = 1000) -> list[tuple[str, str]]:
-        """(location, name) of blobs that no running GET of any living process can be reading, oldest first."""
+    async def doomed(self, location: str, limit: int = 1000) -> list[str]:
+        """Names of doomed blobs that no running GET of any living process can be reading, oldest first."""
         oldest = self._oldest_reading()
         for other, reading in self._database.rows("SELECT id, reading FROM owners"):
             if reading < oldest and other != self._owner.id and self._owner.alive(other):
                 oldest = reading
-        return self._database.rows(
-            "SELECT location, name FROM blobs WHERE doomed IS NOT NULL AND doomed <= ? ORDER BY doomed LIMIT ?",
-            (oldest, limit),
+        rows = self._database.rows(
+            "SELECT name FROM blobs WHERE location = ? AND doomed IS NOT NULL AND doomed <= ? ORDER BY doomed LIMIT ?",
+            (location, oldest, limit),
         )
+        return [name for (name,) in rows]
 
     async def gone(self, location: str, names: Iterable[str]) -> None:
         """The backend deleted these doomed blobs: forget them."""

@@ -108,7 +108,7 @@ CREATE TABLE blobs (                     -- live (referred to by pieces) or doom
     PRIMARY KEY (location, name),
     CHECK (refs >= 0 AND (refs = 0) = (doomed IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX blobs_doomed ON blobs (doomed) WHERE doomed IS NOT NULL;
+CREATE INDEX blobs_doomed ON blobs (location, doomed) WHERE doomed IS NOT NULL;
 CREATE TRIGGER blob_born AFTER INSERT ON blobs BEGIN
     UPDATE about SET live = live + (NEW.doomed IS NULL), doomed = doomed + (NEW.doomed IS NOT NULL);
 END;

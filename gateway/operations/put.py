@@ -64,7 +64,7 @@ async def commit(gateway: Gateway, kept: store.Kept, new: NewVersion, call: Veri
             return await catalogue.uploads.commit_unseen(kept.upload, new, check)
         return await catalogue.versions.commit(new, check)
     except BaseException:
-        await catalogue.blobs.dispose(new.location, kept.names())
+        await store.discard(gateway, new.location, kept.names())
         if kept.upload:
             await catalogue.uploads.forget(kept.upload)
         raise

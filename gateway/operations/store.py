@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from twisted.logger import Logger
+
 from gateway.bodies import BytesBody
 from gateway.errors import BackendError, S3Error
 from gateway.model import (
@@ -19,12 +21,15 @@ from gateway.model import (
     ListRequest,
     Piece,
     PutRequest,
+    Upload,
     UploadPartRequest,
 )
 from gateway.operations.gateway import Gateway
 from gateway.plugins.location import Location
 from gateway.streams import Cut, Measured
 from gateway.verifier import VerifiedCall
+
+log = Logger()
 
 LARGEST_BODY = 5 * 1024**3  # S3: one PutObject or UploadPart carries at most 5 GiB
 _UNSIZED_PART = 8 * 1024**2
@@ -62,7 +67,7 @@ async def keep(gateway: Gateway, location: Location, body: Body, manifest: Mappi
             length = min(largest, size - start)
             pieces.append(await _put(gateway, location, cut.slice(length), length, manifest))
     except BaseException:
-        await gateway.catalogue.blobs.dispose(location.name, [piece.blob for piece in pieces])
+        await discard(gateway, location.name, [piece.blob for piece in pieces])
         raise
     return Kept(tuple(pieces), size)
 
@@ -72,11 +77,23 @@ async def _put(gateway: Gateway, location: Location, body: Body, size: int, mani
     measured = Measured(body)
     try:
         await location.put(PutRequest(name=name, body=measured, size=size, metadata=manifest))
-    except BackendError:
+    except BaseException:
         # The backend may have kept it all the same (a lost answer); nobody will ever refer to it.
-        await gateway.catalogue.blobs.dispose(location.name, [name])
+        await discard(gateway, location.name, [name])
         raise
     return Piece(name, 0, size, measured.crcs())
+
+
+async def discard(gateway: Gateway, location: str, names: Sequence[str]) -> None:
+    """Names that nobody will refer to: the reaper deletes what lies under them.
+
+    Where even that cannot be noted (a full disk), the first error counts: the names stay pending under this process's
+    lease, and are swept when it is gone.
+    """
+    try:
+        await gateway.catalogue.blobs.dispose(location, names)
+    except S3Error as fault:
+        log.warn("{count} blob names stay until the next start: {fault}", count=len(names), fault=fault)
 
 
 async def keep_unsized(
@@ -109,8 +126,7 @@ async def keep_unsized(
             return await _nothing(gateway, location, upload.id, name, manifest)
         done = await location.completeMPU(CompleteMPURequest(name=name, token=token, parts=tuple(chosen)))
     except BaseException:
-        await end_upload(location, name)
-        await gateway.catalogue.uploads.forget(upload.id)
+        await give_up(gateway, location, upload)
         raise
     return Kept(pieces_of(done.blobs, [part.size for part in chosen], crcs), total, upload.id)
 
@@ -133,6 +149,15 @@ def pieces_of(blobs: Sequence[BlobSize], sizes: Sequence[int], crcs: Sequence[by
         pieces.append(Piece(blobs[0].name, start, size, crc))
         start += size
     return tuple(pieces)
+
+
+async def give_up(gateway: Gateway, location: Location, upload: Upload) -> None:
+    """End an upload that no client ever saw, as far as that goes now; what stays is ended after this process's end."""
+    try:
+        await end_upload(location, upload.blob)
+        await gateway.catalogue.uploads.forget(upload.id)
+    except (BackendError, S3Error) as fault:
+        log.warn("upload {id} stays until the next start: {fault}", id=upload.id, fault=fault)
 
 
 async def end_upload(location: Location, name: str) -> None:

@@ -101,7 +101,7 @@ async def test_disposing_dooms_what_nobody_refers_to_and_nothing_else(catalogue,
     live, lost = [await catalogue.blobs.name("storage") for _ in range(2)]
     await catalogue.versions.commit(version_of(bucket, b"k", (live, 1)))
     await catalogue.blobs.dispose("storage", [live, lost, lost])
-    assert await catalogue.blobs.doomed() == [("storage", lost)]
+    assert await catalogue.blobs.doomed("storage") == [lost]
     assert await catalogue.blobs.counts() == {"live": 1, "doomed": 1, "open uploads": 0}
 
 
@@ -120,15 +120,15 @@ async def test_a_blob_is_not_given_out_below_a_running_get(catalogue, bucket, ve
     before = await doom(catalogue, bucket, version_of)
     reading = catalogue.blobs.reading()
     during = await doom(catalogue, bucket, version_of)
-    assert await catalogue.blobs.doomed() == [("storage", before)]
+    assert await catalogue.blobs.doomed("storage") == [before]
     later = catalogue.blobs.reading()
     reading.close()
     reading.close()
     after = await doom(catalogue, bucket, version_of)
-    assert await catalogue.blobs.doomed() == [("storage", before), ("storage", during)]
+    assert await catalogue.blobs.doomed("storage") == [before, during]
     later.close()
-    assert [name for _, name in await catalogue.blobs.doomed()] == [before, during, after]
-    assert [name for _, name in await catalogue.blobs.doomed(limit=1)] == [before]
+    assert await catalogue.blobs.doomed("storage") == [before, during, after]
+    assert await catalogue.blobs.doomed("storage", limit=1) == [before]
 
 
 @pytest_twisted.ensureDeferred
@@ -137,9 +137,9 @@ async def test_a_replaced_version_keeps_its_blobs_below_a_running_get(catalogue,
     await catalogue.versions.commit(version_of(bucket, b"k", (old, 1)))
     with_reading = catalogue.blobs.reading()
     await catalogue.versions.commit(version_of(bucket, b"k", (new, 1)))
-    assert await catalogue.blobs.doomed() == []
+    assert await catalogue.blobs.doomed("storage") == []
     with_reading.close()
-    assert await catalogue.blobs.doomed() == [("storage", old)]
+    assert await catalogue.blobs.doomed("storage") == [old]
 
 
 @pytest_twisted.ensureDeferred
@@ -147,13 +147,13 @@ async def test_readings_of_every_living_process_count(catalogue, world, bucket, 
     other = world.open()
     reading = other.blobs.reading()
     name = await doom(catalogue, bucket, version_of)
-    assert await catalogue.blobs.doomed() == [], "the other process has not told that it reads nothing older"
+    assert await catalogue.blobs.doomed("storage") == [], "the other process has not told that it reads nothing older"
     await other.blobs.publish()
-    assert await catalogue.blobs.doomed() == [], "it does read something older"
+    assert await catalogue.blobs.doomed("storage") == [], "it does read something older"
     reading.close()
-    assert await catalogue.blobs.doomed() == []
+    assert await catalogue.blobs.doomed("storage") == []
     await other.blobs.publish()
-    assert await catalogue.blobs.doomed() == [("storage", name)]
+    assert await catalogue.blobs.doomed("storage") == [name]
 
 
 @pytest_twisted.ensureDeferred
@@ -161,6 +161,6 @@ async def test_readings_of_a_dead_process_count_no_more(catalogue, world, bucket
     other = world.open()
     other.blobs.reading()
     name = await doom(catalogue, bucket, version_of)
-    assert await catalogue.blobs.doomed() == []
+    assert await catalogue.blobs.doomed("storage") == []
     world.die(other)
-    assert await catalogue.blobs.doomed() == [("storage", name)]
+    assert await catalogue.blobs.doomed("storage") == [name]

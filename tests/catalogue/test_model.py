@@ -111,7 +111,7 @@ class Objects(RuleBasedStateMachine):
 
     @rule()
     def reap(self) -> None:
-        due = {name for _, name in self.loop.run(self.catalogue.blobs.doomed())}
+        due = set(self.loop.run(self.catalogue.blobs.doomed("storage")))
         assert due <= self.doomed
         for _, visible in self.readings:
             assert not due & visible, "a blob that a GET may be reading was given to the reaper"

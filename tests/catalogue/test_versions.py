@@ -173,9 +173,9 @@ async def test_a_copy_refers_to_the_same_blobs_which_live_as_long_as_one_does(ca
     await catalogue.versions.commit(version_of(bucket, b"b", (name, 5)))
     await catalogue.versions.commit(version_of(bucket, b"a", (name, 5)))  # onto itself
     await catalogue.versions.remove(bucket.id, b"a")
-    assert await catalogue.blobs.doomed() == []
+    assert await catalogue.blobs.doomed("storage") == []
     await catalogue.versions.remove(bucket.id, b"b")
-    assert await catalogue.blobs.doomed() == [("storage", name)]
+    assert await catalogue.blobs.doomed("storage") == [name]
 
 
 @pytest_twisted.ensureDeferred
