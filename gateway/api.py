@@ -2,7 +2,8 @@
 
 A backend is a class with declared ``settings`` (and ``secrets``, where it needs some), ``capabilities`` and the hooks
 of ``Hooks`` as ``async def`` methods marked with ``hookimpl``. The entry-point group is ``gateway.backends``; the
-entry point's name is the backend's type. ``gateway.testing.BackendContract`` tests it.
+entry point's name is the backend's type. ``gateway.testing.BackendContract`` tests it. A backend that talks to a cloud
+does so through a ``Service``.
 """
 
 from __future__ import annotations
@@ -48,9 +49,27 @@ from gateway.model import (
     UploadPartResult,
 )
 from gateway.plugins.hookspecs import Hooks, hookimpl
+from gateway.remote import (
+    METADATA_PAIRS,
+    METADATA_SIZE,
+    Outgoing,
+    Refusal,
+    Reply,
+    Service,
+    Timing,
+    judge,
+    pack_metadata,
+    read_json,
+    read_xml,
+    retry_after,
+    timing_settings,
+    unpack_metadata,
+)
 from gateway.settings import REQUIRED, Secret, Setting, Values
 
 __all__ = [
+    "METADATA_PAIRS",
+    "METADATA_SIZE",
     "REQUIRED",
     "AbortMPURequest",
     "AbortMPUResult",
@@ -85,14 +104,26 @@ __all__ = [
     "ListRequest",
     "ListResult",
     "ListedBlob",
+    "Outgoing",
     "PutRequest",
     "PutResult",
+    "Refusal",
     "Region",
+    "Reply",
     "Secret",
+    "Service",
     "Setting",
     "StreamBody",
+    "Timing",
     "UploadPartRequest",
     "UploadPartResult",
     "Values",
     "hookimpl",
+    "judge",
+    "pack_metadata",
+    "read_json",
+    "read_xml",
+    "retry_after",
+    "timing_settings",
+    "unpack_metadata",
 ]

@@ -1,0 +1,31 @@
+"""What every cloud plugin needs: signed HTTP over treq, bodies that flow, small documents, metadata as headers."""
+
+from __future__ import annotations
+
+from gateway.remote.documents import read_json, read_xml
+from gateway.remote.metadata import PAIRS as METADATA_PAIRS
+from gateway.remote.metadata import SIZE as METADATA_SIZE
+from gateway.remote.metadata import pack as pack_metadata
+from gateway.remote.metadata import unpack as unpack_metadata
+from gateway.remote.replies import Judge, Refusal, Reply, judge, retry_after
+from gateway.remote.service import Outgoing, Service, Sign
+from gateway.remote.timing import Timing, timing_settings
+
+__all__ = [
+    "METADATA_PAIRS",
+    "METADATA_SIZE",
+    "Judge",
+    "Outgoing",
+    "Refusal",
+    "Reply",
+    "Service",
+    "Sign",
+    "Timing",
+    "judge",
+    "pack_metadata",
+    "read_json",
+    "read_xml",
+    "retry_after",
+    "timing_settings",
+    "unpack_metadata",
+]
