@@ -36,25 +36,25 @@ class Reaped:
 
 
 class Reaper:
-    """Makes passes over the catalogue. ``passes`` may run beside serving; only one process of a gateway does it."""
+    """Makes passes over the catalogue. Passes run beside serving; only one process of a gateway does it."""
 
     def __init__(self, catalogue: Catalogue, locations: Mapping[str, Location]) -> None:
         self._catalogue = catalogue
         self._locations = locations
         self._loop = task.LoopingCall(self._pass)
+        self._ended: Deferred[task.LoopingCall] | None = None
 
     def start(self, interval: float, clock: IReactorTime) -> None:
         """A pass now and one every ``interval`` seconds; a pass that takes longer is not overtaken."""
         self._loop.clock = clock
-        self._loop.start(interval, now=True)
+        self._ended = self._loop.start(interval, now=True)
 
     async def stop(self) -> None:
         """No further pass; waits for the running one."""
-        running = self._loop.deferred
         if self._loop.running:
             self._loop.stop()
-        if running is not None:
-            await running
+        if self._ended is not None:
+            await self._ended
 
     def _pass(self) -> Deferred[None]:
         done = Deferred.fromCoroutine(self.reap())
