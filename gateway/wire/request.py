@@ -250,18 +250,21 @@ def copy_source(text: str) -> CopySource:
     ``check_bucket_name`` and ``check_key`` raise. Authorisation and storage both use what this gives (T69).
     """
     path, mark, tail = text.partition("?")
-    if path.startswith(("arn:", "/arn:")):
-        raise S3Error("NotImplemented", "Access points are not implemented.", fields={"Header": "x-amz-copy-source"})
-    bucket, slash, raw_key = path.removeprefix("/").partition("/")
     name, _, version = tail.partition("=")
-    if not bucket or not slash or not raw_key or (mark and (name != "versionId" or not version)):
-        raise bad_argument("x-amz-copy-source", text[:256], "Copy Source must mention the source bucket and key.")
     try:
-        key = percent_decode(raw_key)
+        whole = percent_decode(path).removeprefix(b"/")
+        version_id = percent_decode(version).decode() if mark else None
+        if whole.startswith(b"arn:"):
+            fields = {"Header": "x-amz-copy-source"}
+            raise S3Error("NotImplemented", "Access points are not implemented.", fields=fields)
+        # Decoded before it is split: encodeURIComponent("bucket/key"), which S3 takes too, leaves no slash to split at.
+        bucket, _, key = whole.partition(b"/")
+        if not bucket or not key or (mark and (name != "versionId" or not version)):
+            raise bad_argument("x-amz-copy-source", text[:256], "Copy Source must mention the source bucket and key.")
         check_key(key)
-        source = CopySource(percent_decode(bucket).decode(), key, percent_decode(version).decode() if mark else None)
+        source = CopySource(bucket.decode(), key, version_id)
     except (UnicodeDecodeError, S3Error) as fault:
-        if isinstance(fault, S3Error) and fault.code == "KeyTooLongError":
+        if isinstance(fault, S3Error) and fault.code != "InvalidURI":
             raise
         raise bad_argument("x-amz-copy-source", text[:256], "Copy Source is not properly URL-encoded.") from None
     check_bucket_name(source.bucket)

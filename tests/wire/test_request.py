@@ -309,6 +309,9 @@ def test_whatever_content_accepts_fits_into_a_header(headers: dict[str, str]) ->
         ("bbb//k/", "bbb", b"/k/", None),
         ("bbb/é", "bbb", "é".encode(), None),
         ("bbb/%2e%2e/x", "bbb", b"../x", None),
+        ("bbb%2Fk%2Fx%2Fy", "bbb", b"k/x/y", None),
+        ("%2Fbbb%2F%252F", "bbb", b"%2F", None),
+        ("bbb%2Fa%3Fb?versionId=v", "bbb", b"a?b", "v"),
     ],
 )
 def test_copy_source(text: str, bucket: str, key: bytes, version: str | None) -> None:
@@ -333,7 +336,11 @@ def test_copy_source(text: str, bucket: str, key: bytes, version: str | None) ->
         ("http://host/bbb/k", "InvalidBucketName"),
         ("../k", "InvalidBucketName"),
         ("bbb/" + "k" * 1025, "KeyTooLongError"),
+        ("%2F%2Fk", "InvalidArgument"),
+        ("%ff%2Fk", "InvalidArgument"),
+        ("bbb/k?versionId=%ff", "InvalidArgument"),
         ("arn:aws:s3:us-east-1:1:accesspoint/a/object/k", "NotImplemented"),
+        ("arn%3Aaws%3As3%3Aus-east-1%3A1%3Aaccesspoint%2Fa%2Fobject%2Fk", "NotImplemented"),
     ],
 )
 def test_t69_copy_sources_that_name_nothing(text: str, code: str) -> None:

@@ -381,6 +381,19 @@ def test_headers_in_a_presigned_query_count_as_headers() -> None:
     assert route(call("PUT", "/bbb/k", copy)).operation == "CopyObject"
 
 
+@pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"])
+def test_checksums_in_a_presigned_query_do_not_count(algorithm: str) -> None:
+    """The JavaScript SDK signs the CRC of no body at all into each URL for an upload; S3 takes what comes."""
+    name = f"x-amz-checksum-{algorithm}"
+    query = f"{PRESIGNED}&X-Amz-Signature=s&x-amz-sdk-checksum-algorithm={algorithm}&x-amz-checksum-mode=ENABLED"
+    found = route(call("PUT", "/bbb/k", f"{query}&{name}=AAAAAA%3D%3D"))
+    assert found.headers["x-amz-checksum-mode"] == "ENABLED"
+    assert not {name, "x-amz-sdk-checksum-algorithm"} & set(found.headers)
+    told = route(call("PUT", "/bbb/k", f"{query}&{name}=AAAAAA%3D%3D", **{name: "NhCmhg=="}))
+    assert told.headers[name] == "NhCmhg=="
+    assert refused("PUT", "/bbb/k", f"{name}=AAAAAA%3D%3D").code == "NotImplemented"
+
+
 def test_header_parameters_that_nothing_signs_are_refused() -> None:
     assert refused("PUT", "/bbb/k", "x-amz-acl=public-read").fields == {"Parameter": "x-amz-acl"}
     assert refused("PUT", "/bbb/k", "x-amz-acl=private&AWSAccessKeyId=a&Signature=s&Expires=1").code == "NotImplemented"
