@@ -7,10 +7,11 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 
 import pytest
+from pytest_twisted import ensureDeferred
+
 from gateway.errors import S3Error
 from gateway.streams import Cut, Intake, read_all
 from gateway.wire.claim import Payload
-from pytest_twisted import ensureDeferred
 
 
 class Chunks:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from pytest_twisted import ensureDeferred
+
 from gateway.bodies import BytesBody
 from gateway.errors import BackendDown, BlobMissing
 from gateway.model import GetRequest, GetResult, Piece, PutRequest
@@ -16,7 +18,6 @@ from gateway.plugins.location import Location
 from gateway.plugins.memory import MemoryBackend
 from gateway.settings import Values
 from gateway.streams import Measured, Outflow
-from pytest_twisted import ensureDeferred
 
 MIB = 1024 * 1024
 
@@ -167,10 +168,11 @@ async def test_a_region_whose_reader_is_cancelled_keeps_its_descriptor_until_the
 ) -> None:
     import threading
 
-    from gateway.streams import outflow
     from twisted.internet import reactor
     from twisted.internet.defer import CancelledError, Deferred
     from twisted.internet.task import deferLater
+
+    from gateway.streams import outflow
 
     go, open_when_read = threading.Event(), []
     (tmp_path / "f").write_bytes(b"x" * 100)
