@@ -6,7 +6,7 @@ import configparser
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.settings import ConfigurationFault, Document, read_document
@@ -88,6 +88,7 @@ LINES = st.lists(
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(LINES)
+@example(["[a]", " k2 = q", " k3 = r", "  more", " k4 = s"])
 def test_whatever_configparser_reads_is_read_the_same(tmp_path: Path, lines: list[str]) -> None:
     text = "\n".join(lines) + "\n"
     reference = configparser.ConfigParser(interpolation=None, strict=True, inline_comment_prefixes=(";",))
