@@ -251,11 +251,11 @@ class Connection(protocol.Protocol):
         self._lingering = True
         self._pending = b""
         self._deadline = self._front.clock.seconds() + self._limits.linger_seconds
+        self._wire.unregisterProducer()  # else a paused one would be resumed for ever instead of the end being sent
         if self._half_closed:
             self._close()
             return
         self._let_go()
-        self._wire.unregisterProducer()
         if self.secure:
             self._wire.loseConnection()  # sends close_notify and reads on until the client's
         elif ITCPTransport.providedBy(self.transport):

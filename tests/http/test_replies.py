@@ -321,6 +321,15 @@ async def test_a_client_that_only_ended_its_side_gets_its_reply(open_door: Any) 
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_client_that_only_ended_its_side_sees_the_end_of_a_long_reply(open_door: Any) -> None:
+    door = open_door(giving(Reply(200, (), Pieces(*[b"x" * 1_000_000] * 3))), stall_seconds=3600)
+    client = await door.connect()
+    client.send(GET)
+    client.transport.loseWriteConnection()
+    assert [len(reply.body) for reply in await client.closed()] == [3_000_000]
+
+
+@pytest_twisted.ensureDeferred
 async def test_traffic_counts_bytes_on_the_wire(open_door: Any) -> None:
     door = open_door()
     raw = b"PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
