@@ -1,0 +1,153 @@
+"""Real file systems that are full, read-only, unmounted or several. They need root for mount(8)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import DeferredList, ensureDeferred
+
+from gateway.api import (
+    BackendDenied,
+    BackendDown,
+    BackendFull,
+    BackendUnfit,
+    DeleteRequest,
+    HealthcheckRequest,
+    ListRequest,
+)
+
+PROBE = HealthcheckRequest(probe="probe/1")
+BLOCK = b"z" * 65536
+
+Mount = Callable[..., None]
+
+
+def unmount(path: Path) -> None:
+    subprocess.run(["umount", "-l", str(path)], capture_output=True)  # it may be so already
+
+
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """``mount(path, *arguments of mount(8))``; everything is unmounted after the test."""
+    mounted: list[Path] = []
+
+    def mount(path: Path, *arguments: str) -> None:
+        subprocess.run(["mount", *arguments, str(path)], check=True, capture_output=True)
+        mounted.append(path)
+
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        if os.environ.get("CI") == "true":
+            pytest.fail("mounting needs root")
+        pytest.skip("mounting needs root")
+    yield mount
+    for path in reversed(mounted):
+        unmount(path)
+
+
+@pytest.fixture
+def disk(mount: Mount, path: Path) -> Path:
+    path.mkdir()
+    mount(path, "-t", "tmpfs", "-o", "size=1m", "tmpfs")
+    return path
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk_refuses_puts_serves_the_rest_and_recovers_without_a_restart(
+    make: Any, ways: Any, disk: Path
+) -> None:
+    backend = await make(disk)
+    await ways.put(backend, "a/first", b"first")
+    kept = 0
+    with pytest.raises(BackendFull):
+        while True:
+            await ways.put(backend, f"a/{kept:04}", BLOCK)
+            kept += 1
+    assert kept > 8
+    with pytest.raises(BackendFull):
+        await ways.put(backend, "a/large", b"z" * 3_000_000)
+    while os.statvfs(disk).f_bavail:  # the last few pages
+        (disk / f"filler{os.statvfs(disk).f_bavail}").write_bytes(b"z" * 4096)
+    with pytest.raises(BackendFull):
+        await backend.healthcheck(PROBE)
+    results = await DeferredList(
+        [ensureDeferred(ways.put(backend, f"b/{number}", BLOCK)) for number in range(30)], consumeErrors=True
+    )
+    assert all(not success and failure.check(BackendFull) for success, failure in results)
+    assert await ways.get(backend, "a/first") == b"first"
+    assert len((await backend.list(ListRequest())).blobs) == kept + 1
+    again = await make(disk)  # a full disk does not stop the start
+    assert await ways.get(again, "a/0000") == BLOCK
+    await backend.delete(DeleteRequest(name="a/0000"))
+    await ways.put(backend, "a/again", b"again")
+    assert int((await backend.healthcheck(PROBE)).details["total_bytes"]) == 1024 * 1024
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_became_read_only_is_seen_and_still_read(
+    make: Any, ways: Any, mount: Mount, disk: Path
+) -> None:
+    backend = await make(disk)
+    await ways.put(backend, "a/b", b"data")
+    mount(disk, "-o", "remount,ro")
+    for refused in (ways.put(backend, "a/c", b"x"), ways.put(backend, "a/d", b"x" * 3_000_000)):
+        with pytest.raises(BackendDenied):
+            await refused
+    with pytest.raises(BackendDenied):
+        await backend.delete(DeleteRequest(name="a/b"))
+    with pytest.raises(BackendDenied):
+        await backend.healthcheck(PROBE)
+    assert await ways.get(backend, "a/b") == b"data"
+    with pytest.raises(BackendUnfit) as caught:
+        await make(disk)
+    assert caught.value.fix == f"mount {disk} for writing"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_unmounted_storage_is_seen(make: Any, mount: Mount, disk: Path) -> None:
+    backend = await make(disk)
+    await backend.healthcheck(PROBE)
+    unmount(disk)
+    with pytest.raises(BackendDown, match="unmounted"):
+        await backend.healthcheck(PROBE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_storage_that_something_was_mounted_over_is_seen(make: Any, mount: Mount, disk: Path) -> None:
+    backend = await make(disk)
+    mount(disk, "-t", "tmpfs", "tmpfs")
+    with pytest.raises(BackendDown, match="unmounted"):
+        await backend.healthcheck(PROBE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_removed_storage_is_seen(make: Any, path: Path) -> None:
+    backend = await make(path)
+    os.rename(path, path.with_name("moved"))
+    with pytest.raises(BackendDown, match="unmounted"):
+        await backend.healthcheck(PROBE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_staging_on_another_file_system_is_refused(make: Any, mount: Mount, path: Path) -> None:
+    (path / "staging").mkdir(parents=True)
+    mount(path / "staging", "-t", "tmpfs", "tmpfs")
+    with pytest.raises(BackendUnfit, match="different file systems"):
+        await make(path)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_system_mounted_inside_blobs_is_a_fault_of_the_storage(
+    make: Any, ways: Any, mount: Mount, path: Path
+) -> None:
+    backend = await make(path)
+    (path / "blobs/lease").mkdir()
+    mount(path / "blobs/lease", "-t", "tmpfs", "tmpfs")
+    with pytest.raises(BackendDown):  # EXDEV: no link leads from one file system to another
+        await ways.put(backend, "lease/a", b"x")
+    await ways.put(backend, "other/a", b"x")
