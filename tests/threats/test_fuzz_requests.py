@@ -61,7 +61,16 @@ ADDED = [
     ("date", "Thu, 01 Jan 1970 00:00:00 GMT"),
     ("expect", "100-continue"),
 ]
-PARAMETERS = ["acl", "uploads", "versionId=null", "x-id=GetObject", "x-amz-meta-evil=1", "prefix=x", "partNumber=1", "="]
+PARAMETERS = [
+    "acl",
+    "uploads",
+    "versionId=null",
+    "x-id=GetObject",
+    "x-amz-meta-evil=1",
+    "prefix=x",
+    "partNumber=1",
+    "=",
+]
 PARAMETERS += ["response-content-type=text%2Fhtml", "X-Amz-Expires=9", "X-Amz-Signature=00", "Signature=x", "tagging"]
 
 
