@@ -153,7 +153,7 @@ class Connection(protocol.Protocol):
         self._exchange = None
         if self.lost or self._lingering:
             return
-        if not exchange.keep:
+        if self._half_closed or not exchange.keep:  # its end may have come after the head of the reply
             self._linger()
             return
         self._head_due = False
