@@ -30,7 +30,7 @@ def rclone(request: Any, run: Callable[..., str], home: Path) -> Callable[..., s
     """``rclone("ls", "it:bucket")``; ``wrong:`` is the same place with a wrong secret."""
     old = request.param == "v2"
     live = request.getfixturevalue("old_live" if old else "live")
-    more = "v2_auth = true" if old else f"region = {live.region}"
+    more = f"region = {'other-v2-signature' if old else live.region}"
     text = ""
     for remote, secret in (("it", live.secret_key), ("wrong", "wrong")):
         keys = {"access_key": live.access_key, "secret_key": secret, "endpoint": live.endpoint}
