@@ -1,7 +1,7 @@
 """A real blob server of Azure's dialect for tests: Azurite (npm, pinned in azurite/package-lock.json), in memory.
 
-``with Azurite() as azurite``: ``azurite.url`` is the service's URL for ``azurite.account``, whose key is ``azurite.key``;
-``make_container(name)`` makes a container, ``sas(container)`` gives a token for it. Azurite checks both ways of signing.
+``with Azurite() as azurite``: ``azurite.url`` is the URL for ``azurite.account``, whose key is ``azurite.key``;
+``make_container(name)`` makes a container, ``sas(container)`` gives a token for it. It checks both ways of signing.
 https://learn.microsoft.com/azure/storage/common/storage-use-azurite (options), .../rest/api/storageservices (signing).
 """
 
