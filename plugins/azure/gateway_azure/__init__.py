@@ -88,9 +88,9 @@ class AzureBackend:
 
     settings = (
         Setting("azure.account", "text", "The storage account."),
-        Setting("azure.container", "text", "The container that holds the blobs; it must exist."),
+        Setting("azure.container", "text", "Container that holds the blobs; no other gateway may use it."),
         Setting("azure.url", "url", "Where the blob service is, if not ACCOUNT.blob.core.windows.net.", default=None),
-        Setting("azure.prefix", "text", "What the names of all our blobs begin with.", default=""),
+        Setting("azure.prefix", "text", "What the name of every blob begins with.", default=""),
         *timing_settings("azure"),
     )
     secrets = (
