@@ -59,6 +59,9 @@ class Pending:
         lease = self._held.get(str(name).partition("/")[0])
         return lease is not None and name in lease.pending
 
+    def __len__(self) -> int:
+        return sum(len(lease.pending) for lease in self._held.values())
+
     def add(self, lease: _Held) -> None:
         self._held[lease.id] = lease
 
@@ -104,6 +107,11 @@ class Blobs:
         self._taking: dict[str, list[Deferred[None]]] = {}  # who waits while a lease is being taken
         self._readings: Counter[int] = Counter()
         self._published = -1
+
+    @property
+    def pending(self) -> int:
+        """How many names this process gave that no row knows yet: about as many as there are writes under way."""
+        return len(self._pending)
 
     # ------------------------------------------------------------ names
 

@@ -76,6 +76,7 @@ class Node(service.Service):
         metrics.call_gauges(
             inflight=lambda: front.running,
             connections=lambda: front.connections,
+            pending_blobs=lambda: rooms.catalogue.blobs.pending,
             lost_lines=lambda: access_log.lost,
         )
         faults: list[ConfigurationFault] = []
@@ -168,13 +169,20 @@ def limits_of(values: Values) -> Limits:
 
 def _gate(settings: NodeSettings, rooms: Rooms) -> Gate:
     values = settings.gateway
-    below = Gateway(rooms.catalogue, rooms.locations, DEFAULT, Seal(settings.seal), region=values["region"])
+    below = Gateway(
+        rooms.catalogue,
+        rooms.locations,
+        DEFAULT,
+        Seal(settings.seal),
+        region=values["region"],
+        hosts=settings.hosts,
+    )
     rules = Rules(
         region=values["region"] if values["strict_region"] else None,
         unsigned_over_http=values["unsigned_over_http"],
         signature_v2=values["signature_v2"],
     )
-    return Gate(below, rules, values["domain"] or ())
+    return Gate(below, rules, (*(values["domain"] or ()), *settings.hosts))
 
 
 def _open_log(values: Values, reactor: Any) -> AccessLog:

@@ -41,7 +41,9 @@ async def create_bucket(gateway: Gateway, call: VerifiedCall, bucket: Bucket | N
     name = call.route.bucket or ""
     names.check_bucket_name(name)
     constraint = await read_xml(call, xml_read.create_bucket)
-    made, new = await gateway.catalogue.buckets.create(name, owner_of(call), gateway.default, constraint)
+    host = call.call.headers.get("host", "")
+    location = gateway.location_for(constraint, host.partition(".")[2] if call.route.in_host else host)
+    made, new = await gateway.catalogue.buckets.create(name, owner_of(call), location, constraint)
     if not new:
         if made.owner != owner_of(call):
             raise S3Error("BucketAlreadyExists", fields={"BucketName": name})

@@ -6,7 +6,7 @@ import base64
 import binascii
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.catalogue import BlobDoomed, Catalogue, VersionGone
 from gateway.errors import S3Error
@@ -18,13 +18,17 @@ from gateway.verifier import VerifiedCall
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The rooms below the operations. ``locations`` by name; ``default`` names the one for new buckets."""
+    """The rooms below the operations. ``locations`` by name; ``default`` names the one for new buckets.
+
+    ``hosts``: the location of new buckets by the host name that the client calls, where tahoe.cfg has such a section.
+    """
 
     catalogue: Catalogue
     locations: Mapping[str, Location]
     default: str
     seal: Seal
     region: str = "us-east-1"
+    hosts: Mapping[str, str] = field(default_factory=dict)
     verify_reads: bool = True  # a block's CRC is checked before the block is sent
     clock: Callable[[], float] = time.time
 
@@ -34,6 +38,18 @@ class Gateway:
         if found is None:
             raise S3Error("ServiceUnavailable", cause=f"location {name!r} is not in tahoe.cfg any more")
         return found
+
+    def location_for(self, constraint: str, host: str) -> str:
+        """Where a new bucket lives: where its LocationConstraint says, else where the called host does, else the default.
+
+        With one location any constraint is only remembered, as clients expect of any region's name.
+        """
+        if constraint in self.locations:
+            return constraint
+        if constraint not in ("", self.region) and len(self.locations) > 1:
+            raise S3Error("InvalidLocationConstraint", fields={"LocationConstraint": constraint})
+        name, colon, port = host.lower().rpartition(":")
+        return self.hosts.get(name if colon and port.isdigit() else host.lower(), self.default)
 
     def seal_token(self, purpose: bytes, place: bytes) -> str:
         """A continuation token: where the next page starts, readable and forgeable by nobody but us."""
