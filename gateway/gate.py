@@ -5,8 +5,6 @@ Every error on the way becomes a reply here and nowhere else.
 
 from __future__ import annotations
 
-import dataclasses
-
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
@@ -35,16 +33,15 @@ class Gate:
             target = route(call, self._domains)
             facts = Facts(operation=target.operation, bucket=target.bucket or "", key=target.key or b"")
             verified = await self._verifier.verify(call, target)
-            facts = dataclasses.replace(
-                facts, access_key=verified.access_key, account=verified.account.name if verified.account else ""
-            )
+            who = verified.account.name if verified.account else ""
+            facts = Facts(facts.operation, facts.bucket, facts.key, verified.access_key, who)
             bucket = await self._authorise(verified)
             operation = OPERATIONS.get(target.operation)
             if operation is None:
                 raise S3Error("NotImplemented", cause=f"{target.operation} is not built yet")
             refuse_unsupported(target.operation, target.headers)
             reply = await operation(self._gateway, verified, bucket)
-            return dataclasses.replace(reply, facts=facts)
+            return Reply(reply.status, reply.headers, reply.body, reply.length, reply.close, facts)
         except S3Error as error:
             return refusal(call, error, facts)
         except BackendError as fault:

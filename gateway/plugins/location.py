@@ -7,7 +7,6 @@ answer, an answer of another kind, an exception of its own) leaves this room as 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import pluggy
@@ -55,7 +54,9 @@ class Blobs:
                 body.close()
                 region.close()
             raise BackendDown(f"{self.name}: get answered {'both' if body else 'neither'} of body and region")
-        return result if body is None else replace(result, body=_Named(body, f"{self.name}: the body of a get"))
+        if body is None:
+            return result
+        return model.GetResult(result.size, result.fingerprint, _Named(body, f"{self.name}: the body of a get"))
 
     async def delete(self, request: model.DeleteRequest) -> model.DeleteResult:
         return await self._ask(self._hooks.delete, request, model.DeleteResult)
