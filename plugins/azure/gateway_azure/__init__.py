@@ -241,12 +241,11 @@ class AzureBackend:
 
     async def _join(self, request: CompleteMPURequest, mark: str) -> Reply:
         """Commit the blocks, or find that another call of the same upload has done so."""
-        marker = await self._container.head(_marker(request.name, request.token))
-        headers = {name: value for name, value in marker.headers.items() if name.startswith(META)}
-        headers[JOINED] = mark
         blocks = [block for part in request.parts for block in _blocks(request.token, part.receipt)]
         try:
-            return await self._commit(request.name, blocks, headers, request.if_absent)
+            marker = await self._container.head(_marker(request.name, request.token))
+            headers = {name: value for name, value in marker.headers.items() if name.startswith(META)}
+            return await self._commit(request.name, blocks, {**headers, JOINED: mark}, request.if_absent)
         except (BlobExists, BlobMissing):
             found = await self._container.find(request.name)
             if found is not None and found.headers.get(JOINED) == mark:

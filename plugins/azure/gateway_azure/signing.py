@@ -41,7 +41,7 @@ def string_to_sign(
 
 
 class SharedKey:
-    """Signs with the account's key. Raises ValueError where the key is not base64."""
+    """Signs with the account's key. Raises ValueError where the key cannot be one."""
 
     def __init__(self, account: str, key: str) -> None:
         self._account = account
@@ -49,6 +49,8 @@ class SharedKey:
             self._key = base64.b64decode(key.strip(), validate=True)
         except binascii.Error as fault:
             raise ValueError("the account key is not base64") from fault
+        if not self._key:
+            raise ValueError("the account key is empty")
 
     def authorization(
         self, method: str, path: str, params: Iterable[tuple[str, str]], headers: Mapping[str, str]
