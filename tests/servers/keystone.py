@@ -36,11 +36,16 @@ class Keystone(ServerProcess):
     def __enter__(self) -> Self:
         super().__enter__()
         self.url = f"http://127.0.0.1:{self.said['port']}/v3"
-        self._token = self.token("admin", self.password, "admin")
+        self._token = self.login("admin", self.password, "admin")[0]
         return self
 
-    def token(self, user: str, password: str, project: str) -> str:
-        return self._ask("POST", "/auth/tokens", _login(user, password, project))[0]
+    def login(self, user: str, password: str, project: str) -> tuple[str, Any]:
+        """A token, and what Keystone tells about it."""
+        domain = {"id": DOMAIN}
+        who = {"user": {"name": user, "domain": domain, "password": password}}
+        scope = {"project": {"name": project, "domain": domain}}
+        asked = {"auth": {"identity": {"methods": ["password"], "password": who}, "scope": scope}}
+        return self._ask("POST", "/auth/tokens", asked)
 
     def ask(self, method: str, path: str, document: object = None) -> Any:
         """Call the identity API as the administrator; the reply's document."""
@@ -76,7 +81,7 @@ class Keystone(ServerProcess):
 
     def application_credential(self, user: str, password: str, project: str) -> tuple[str, str]:
         """The id and the secret of a new application credential of that user."""
-        token, answer = self._ask("POST", "/auth/tokens", _login(user, password, project))
+        token, answer = self.login(user, password, project)
         path = f"/users/{answer['token']['user']['id']}/application_credentials"
         asked = {"application_credential": {"name": f"gateway-{secrets.token_hex(4)}"}}
         made = self._ask("POST", path, asked, token)[1]["application_credential"]
@@ -106,6 +111,17 @@ class Cloud:
     def auth_url(self) -> str:
         return self.keystone.url
 
+    def token(self, user: str = USER, password: str = PASSWORD) -> tuple[str, str]:
+        """A token, and the URL of the account that it opens."""
+        token, answer = self.keystone.login(user, password, PROJECT)
+        found = [
+            endpoint["url"]
+            for service in answer["token"]["catalog"]
+            for endpoint in service["endpoints"]
+            if service["type"] == "object-store" and endpoint["region"] == REGION
+        ]
+        return token, str(found[0])
+
     def _fill(self) -> None:
         keystone = self.keystone
         service = {"url": keystone.url, "username": "swift", "password": secrets.token_hex(8), "project": "service"}
@@ -117,10 +133,3 @@ class Cloud:
         keystone.ask("POST", "/regions", {"region": {"id": "Elsewhere"}})
         keystone.add_service("object-store", "Elsewhere", "http://127.0.0.1:1/v1/AUTH_$(project_id)s")
         keystone.add_service("object-store", REGION, f"{self.swift.url}/v1/AUTH_$(project_id)s")
-
-
-def _login(user: str, password: str, project: str) -> dict[str, Any]:
-    domain = {"id": DOMAIN}
-    who = {"user": {"name": user, "domain": domain, "password": password}}
-    scope = {"project": {"name": project, "domain": domain}}
-    return {"auth": {"identity": {"methods": ["password"], "password": who}, "scope": scope}}

@@ -1,0 +1,232 @@
+"""Blobs as objects of one container of OpenStack Swift, or of Rackspace Cloud Files.
+
+(https://docs.openstack.org/api-ref/object-store/; the settings are those of Tahoe-LAFS's page on cloud storage.)
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.api import (
+    METADATA_PAIRS,
+    METADATA_SIZE,
+    BackendDown,
+    BackendError,
+    BackendUnfit,
+    BlobChanged,
+    BlobMissing,
+    Capabilities,
+    DeleteRequest,
+    DeleteResult,
+    EmptyBody,
+    GetRequest,
+    GetResult,
+    HeadRequest,
+    HeadResult,
+    HealthcheckRequest,
+    HealthcheckResult,
+    ListedBlob,
+    ListRequest,
+    ListResult,
+    PutRequest,
+    PutResult,
+    Reply,
+    Secret,
+    Setting,
+    Values,
+    hookimpl,
+    pack_metadata,
+    timing_settings,
+)
+from gateway_openstack.identity import KEY, KINDS, RACKSPACE
+from gateway_openstack.segments import HIDDEN, Segments
+from gateway_openstack.storage import META, PAGE, UPLOAD, Found, Storage, etag
+
+_GIB = 1024**3
+_LONGEST = 256  # bytes of a name
+_PROBE = 1024  # bytes
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+
+
+def refuses(name: str) -> str | None:
+    """Why Swift, or this plugin, cannot keep a blob of that name."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "it is not Unicode"
+    if not 1 <= size <= _LONGEST:
+        return f"names have 1 to {_LONGEST} bytes"
+    if "\0" in name:
+        return "it contains NUL"
+    return f"what begins with {HIDDEN} holds the segments of large blobs" if name.startswith(HIDDEN) else None
+
+
+class OpenStackBackend(Segments):
+    """A container as a location."""
+
+    settings = (
+        Setting(
+            "openstack.provider",
+            "choice",
+            "Where the Rackspace account was made; openstack.url is for other services.",
+            default="rackspace.com",
+            choices=tuple(RACKSPACE),
+        ),
+        Setting("openstack.username", "text", "The user, or the id of an application credential."),
+        Setting("openstack.container", "text", "Container that holds the blobs; no other gateway may use it."),
+        Setting("openstack.url", "url", "The authentication service, instead of the provider's.", default=None),
+        Setting(
+            "openstack.auth",
+            "choice",
+            "How to prove who we are; default: the version that openstack.url ends with, else v2.",
+            default=None,
+            choices=KINDS,
+        ),
+        Setting("openstack.project", "text", "Project (tenant) that owns the container.", default=None),
+        Setting("openstack.user_domain", "text", "Domain of the user, for v3.", default="Default"),
+        Setting("openstack.project_domain", "text", "Domain of the project, for v3.", default="Default"),
+        Setting("openstack.region", "text", "Region of the storage, where there are several.", default=None),
+        *timing_settings("openstack"),
+    )
+    secrets = (Secret(KEY, "API key, password, or secret of the application credential."),)
+    capabilities = Capabilities(
+        shared=True,
+        largest_blob=5 * _GIB,
+        largest_part=5 * _GIB,
+        most_parts=10_000,
+        metadata_pairs=METADATA_PAIRS,
+        metadata_size=METADATA_SIZE,
+        refuses=refuses,
+    )
+
+    def __init__(self, values: Values) -> None:
+        super().__init__(Storage(values))
+
+    async def open(self) -> None:
+        """Get a token and find the container. Raises BackendUnfit, BackendDown."""
+        try:
+            await self._storage.open()
+        except BaseException:
+            await self._storage.close()
+            raise
+
+    async def close(self) -> None:
+        """Fine twice."""
+        await self._storage.close()
+
+    @hookimpl
+    async def put(self, request: PutRequest) -> PutResult:
+        if reason := refuses(request.name):
+            raise BackendUnfit(f"{request.name[:100]!r} cannot be kept: {reason}")
+        headers = {META + name: text for name, text in pack_metadata(request.metadata).items()}
+        upload = secrets.token_hex(8)
+        if request.if_absent:
+            headers |= {"If-None-Match": "*", UPLOAD: upload}
+        fingerprint = await self._storage.put(request.name, request.body, request.size, headers)
+        if request.if_absent:
+            await self._storage.settle(request.name, upload)
+        return PutResult(fingerprint)
+
+    @hookimpl
+    async def get(self, request: GetRequest) -> GetResult:
+        if request.length == 0:
+            return await self._nothing(request)
+        headers = {} if request.expect is None else {"If-Match": f'"{request.expect}"'}
+        if request.start or request.length is not None:
+            last = "" if request.length is None else request.start + request.length - 1
+            headers["Range"] = f"bytes={request.start}-{last}"
+        reply = await self._storage.stream(request.name, headers, expect=(200, 206, 416))
+        if reply.status == 416:
+            reply.body.close()
+            return await self._nothing(request)
+        try:
+            return GetResult(_whole_size(reply, request), etag(reply), body=reply.body)
+        except BaseException:
+            reply.body.close()
+            raise
+
+    async def _nothing(self, request: GetRequest) -> GetResult:
+        """A range that has no bytes."""
+        found = await self._found(request.name)
+        if request.expect not in (None, found.fingerprint):
+            raise BlobChanged(request.name)
+        return GetResult(found.size, found.fingerprint, body=EmptyBody())
+
+    @hookimpl
+    async def head(self, request: HeadRequest) -> HeadResult:
+        found = await self._found(request.name)
+        return HeadResult(found.size, found.fingerprint, found.metadata, found.modified)
+
+    async def _found(self, name: str) -> Found:
+        found = await self._storage.find(name)
+        if found is None:
+            raise BlobMissing(name)
+        return found
+
+    @hookimpl
+    async def delete(self, request: DeleteRequest) -> DeleteResult:
+        found = await self._storage.find(request.name)
+        if found is not None and request.expect not in (None, found.fingerprint):
+            raise BlobChanged(request.name)
+        await self.remove(request.name, found)
+        return DeleteResult()
+
+    @hookimpl
+    async def list(self, request: ListRequest) -> ListResult:
+        blobs: list[ListedBlob] = []
+        after: str | None = request.after
+        while after is not None and len(blobs) < request.limit:
+            limit = min(PAGE, request.limit - len(blobs))
+            page = await self._storage.page(request.prefix, after, limit)
+            after = page[-1]["name"] if len(page) == limit else None
+            blobs += [_listed(each) for each in page if not each["name"].startswith(HIDDEN)]
+            if after is not None and after.startswith(HIDDEN):
+                after = HIDDEN + "\U0010ffff"  # behind all segments
+        return ListResult(tuple(blobs), after)
+
+    @hookimpl
+    async def healthcheck(self, request: HealthcheckRequest) -> HealthcheckResult:
+        told = secrets.token_bytes(_PROBE)
+        storage = self._storage
+        try:
+            await storage.put(request.probe, told, _PROBE, {})
+            reply = await storage.ask("GET", request.probe)
+            if reply.content != told:
+                raise BackendDown(f"the container {storage.container!r} does not give back what was written")
+        except BaseException:
+            with suppress(BackendError):  # what went wrong first is what counts
+                await storage.remove(request.probe)
+            raise
+        await storage.remove(request.probe)
+        container = (await storage.ask("HEAD", expect=(200, 204))).headers
+        facts = {"objects": "x-container-object-count", "used_bytes": "x-container-bytes-used"}
+        return HealthcheckResult({name: container[header] for name, header in facts.items() if header in container})
+
+
+def _whole_size(reply: Reply, request: GetRequest) -> int:
+    """The whole blob's size, where the reply is the range that was asked for. Raises BackendDown."""
+    size = reply.body.size
+    if reply.status == 200 and size is not None and (size == 0 or (request.start == 0 and request.length is None)):
+        return size
+    told = reply.headers.get("content-range", "")
+    match = _RANGE.fullmatch(told)
+    if reply.status != 206 or match is None or int(match[1]) != request.start or size is None:
+        raise BackendDown(f"{request.name}: asked for bytes from {request.start}, got {reply.status} {told!r}")
+    whole = int(match[3])
+    if size != min(whole, request.start + (request.length or whole)) - request.start:
+        raise BackendDown(f"{request.name}: asked for {request.length} bytes, got {size} of {whole}")
+    return whole
+
+
+def _listed(each: dict[str, Any]) -> ListedBlob:
+    """A row of Swift's listing; a large object's own hash is that of its manifest."""
+    try:
+        modified = datetime.fromisoformat(each["last_modified"]).replace(tzinfo=UTC).timestamp()
+        fingerprint = str(each.get("slo_etag") or each["hash"]).strip('"')
+        return ListedBlob(each["name"], int(each["bytes"]), fingerprint, modified)
+    except (KeyError, TypeError, ValueError) as fault:
+        raise BackendDown(f"the service lists an object that makes no sense: {each}") from fault
