@@ -13,6 +13,8 @@ import pytest
 import pytest_twisted
 from gateway_azure import AzureBackend
 from gateway_azure.answers import judged, listed, whole_size
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory, Protocol
 
 from gateway.api import (
     BackendBusy,
@@ -30,6 +32,7 @@ from gateway.api import (
     PutRequest,
     Refusal,
     Reply,
+    Values,
 )
 
 Opened = Callable[..., AbstractAsyncContextManager[AzureBackend]]
@@ -177,3 +180,33 @@ async def test_expect_holds_for_ranges_without_bytes(opened: Opened) -> None:
 async def test_deleting_a_missing_blob_with_expect_is_fine(opened: Opened) -> None:
     async with opened() as backend:
         await backend.delete(DeleteRequest(name="never", expect="0x1"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_is_lost_is_no_other_gateways_blob(container: str) -> None:
+    """Said twice, a put with if_absent would find its own blob and take it for another's."""
+    asked = []
+
+    class Deaf(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            asked.append(data.split(b" ", 1)[0])
+            if asked[-1] == b"GET":
+                page = b"<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>"
+                self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page))
+            else:
+                self.transport.loseConnection()
+
+    port = reactor.listenTCP(0, Factory.forProtocol(Deaf), interface="127.0.0.1")
+    written = {"account": "account1", "container": container, "url": f"http://127.0.0.1:{port.getHost().port}/account1"}
+    values = {f"azure.{key}": value for key, value in written.items()}
+    backend = AzureBackend(Values.of(AzureBackend.settings, values, secrets={"azure_account_key": "aGVsbG8="}))
+    try:
+        await backend.open()
+        for if_absent, times in ((True, 1), (False, 3)):
+            asked.clear()
+            with pytest.raises(BackendDown):
+                await backend.put(PutRequest(name="b", body=BytesBody(b"data"), size=4, if_absent=if_absent))
+            assert asked.count(b"PUT") == times
+    finally:
+        await backend.close()
+        await port.stopListening()

@@ -16,19 +16,16 @@ from gateway.testing import BackendContract
 WHERE = os.environ.get("GATEWAY_LIVE_AZURE", "")
 
 if WHERE:
+    PREFIX = f"gateway-kit-{random_names.token_hex(6)}/"
     KEY = Path(os.environ["GATEWAY_LIVE_AZURE_KEY"]).read_text().strip()
 
     class TestAzure(BackendContract):
         patience = 300.0
 
-        @pytest.fixture(scope="class")
-        def prefix(self) -> str:
-            return f"gateway-kit-{random_names.token_hex(6)}/"
-
         @pytest.fixture
-        def reopen(self, prefix: str) -> Callable[[], AzureBackend]:
+        def reopen(self) -> Callable[[], AzureBackend]:
             account, _, container = WHERE.partition("/")
-            written = {"azure.account": account, "azure.container": container, "azure.prefix": prefix}
+            written = {"azure.account": account, "azure.container": container, "azure.prefix": PREFIX}
             if url := os.environ.get("GATEWAY_LIVE_AZURE_URL"):
                 written["azure.url"] = url
             secrets = {"azure_account_key": KEY}

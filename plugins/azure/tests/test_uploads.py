@@ -168,6 +168,16 @@ async def test_an_abort_frees_the_blocks_at_once_and_leaves_no_trace(opened: Ope
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_abort_keeps_a_blob_that_was_put_meanwhile(opened: Opened) -> None:
+    async with opened() as backend:
+        token = await begin(backend)
+        await send(backend, token, 1, b"data")
+        await backend.put(PutRequest(name="up", body=BytesBody(b"put"), size=3))
+        await backend.abortMPU(AbortMPURequest(name="up", token=token))
+        assert await read(backend) == b"put"
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_abort_knows_names_that_begin_alike(opened: Opened) -> None:
     async with opened() as backend:
         tokens = {name: await begin(backend, name) for name in ("up", "up/a", "up2")}
