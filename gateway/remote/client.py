@@ -7,9 +7,11 @@ Service, for it loads the whole client.)
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.python.failure import Failure
@@ -42,7 +44,8 @@ class Client:
         agent = Agent.usingEndpointFactory(  # type: ignore[no-untyped-call]
             reactor, self._connections, self._connections.pool
         )
-        self._treq = HTTPClient(_Untouched(agent))
+        no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._treq = HTTPClient(_Untouched(agent), no_cookies)
 
     async def close(self) -> None:
         """Cut every connection, and return when they are gone."""
@@ -121,12 +124,14 @@ class _Exchange:
         request.addBoth(lambda outcome: answer.callback((outcome,)))
         (outcome,) = await answer
         self._stop_timer()
-        if self.upload is not None and not self.upload.sent:
-            self.upload.stopProducing()  # the answer came before the end of the body, or instead of it
+        early = self.upload is not None and not self.upload.sent
         if self.upload is not None:
+            self.upload.stopProducing()
             await self.upload.ended()
         if isinstance(outcome, Failure):
             raise self._meaning(outcome)
+        if early and outcome.code < 300:
+            raise BackendDown(f"{self._what}: the service is content ({outcome.code}) before it has the whole body")
         return outcome
 
     def cancel(self) -> None:
