@@ -36,6 +36,8 @@ ODD_KEYS = (
     "grün/ß/日本語",
     "deep/er/and/deeper",
 )
+# Legal in S3, but not as names of files.
+WILD_KEYS = (*ODD_KEYS, "/leading", "trailing/", "a//b", "a/./b/../c", "tab\tand\nline")
 
 
 @pytest.fixture(scope="session")
@@ -141,6 +143,11 @@ def name() -> str:
 @pytest.fixture(scope="session")
 def odd_keys() -> tuple[str, ...]:
     return ODD_KEYS
+
+
+@pytest.fixture(scope="session")
+def wild_keys() -> tuple[str, ...]:
+    return WILD_KEYS
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def client(crt: Callable[..., Crt], name: str) -> Crt:
     return made
 
 
-def test_the_story(client: Crt, name: str, file: Any, odd_keys: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_story(client: Crt, name: str, file: Any, wild_keys: tuple[str, ...], tmp_path: Path) -> None:
     client.put(f"/{name}/small", body=b"0123456789")
     assert client.get(f"/{name}/small").body == b"0123456789"
     assert client.get(f"/{name}/small", headers={"Range": "bytes=2-4"}).body == b"234"
@@ -142,12 +142,12 @@ def test_the_story(client: Crt, name: str, file: Any, odd_keys: tuple[str, ...],
     assert filecmp.cmp(big, back, shallow=False)
     assert reply.headers["etag"].endswith('-4"')
 
-    for key in odd_keys:
+    for key in wild_keys:
         client.put(f"/{name}/odd/{quote(key)}", body=key.encode())
-    assert all(client.get(f"/{name}/odd/{quote(key)}").body == key.encode() for key in odd_keys)
+    assert all(client.get(f"/{name}/odd/{quote(key)}").body == key.encode() for key in wild_keys)
     listed = client.call("GET", f"/{name}?list-type=2&prefix=odd%2F&encoding-type=url", "ListObjectsV2").body
     assert sorted(unquote(key) for key in re.findall("<Key>odd(?:/|%2F)([^<]*)</Key>", listed.decode())) == sorted(
-        odd_keys
+        wild_keys
     )
 
     source = {"x-amz-copy-source": f"/{name}/big"}
@@ -156,7 +156,7 @@ def test_the_story(client: Crt, name: str, file: Any, odd_keys: tuple[str, ...],
     client.put(f"/{name}/copied", body=b"new")
     assert client.get(f"/{name}/copied").body == b"new"
 
-    keys = ["small", "big", "copied", *(f"odd/{key}" for key in odd_keys)]
+    keys = ["small", "big", "copied", *(f"odd/{key}" for key in wild_keys)]
     document = "".join(f"<Object><Key>{escape(key)}</Key></Object>" for key in keys)
     body = f"<Delete>{document}</Delete>".encode()
     digest = {"Content-MD5": base64.b64encode(hashlib.md5(body).digest()).decode()}

@@ -40,7 +40,7 @@ def s3(resource: Callable[..., Any], name: str) -> Any:
     return made
 
 
-def test_the_story(s3: Any, name: str, file: Any, odd_keys: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_story(s3: Any, name: str, file: Any, wild_keys: tuple[str, ...], tmp_path: Path) -> None:
     place, back = s3.Bucket(name), tmp_path / "back"
     assert name in [found.name for found in s3.buckets.all()]
     place.put_object(Key="small", Body=b"0123456789")
@@ -53,10 +53,10 @@ def test_the_story(s3: Any, name: str, file: Any, odd_keys: tuple[str, ...], tmp
     found = s3.Object(name, "dir/big")
     assert (found.content_length, found.e_tag.endswith('-4"')) == (SIZE, True)
 
-    for key in odd_keys:
+    for key in wild_keys:
         place.put_object(Key=f"odd/{key}", Body=key.encode())
     listed = list(place.objects.filter(Prefix="odd/").page_size(3))
-    assert sorted(one.key for one in listed) == sorted(f"odd/{key}" for key in odd_keys)
+    assert sorted(one.key for one in listed) == sorted(f"odd/{key}" for key in wild_keys)
     assert all(one.get()["Body"].read().decode() == one.key.removeprefix("odd/") for one in listed)
 
     place.copy({"Bucket": name, "Key": "dir/big"}, "copied", Config=PARTS)  # UploadPartCopy
@@ -67,7 +67,7 @@ def test_the_story(s3: Any, name: str, file: Any, odd_keys: tuple[str, ...], tmp
     assert s3.ObjectSummary(name, "copied").size == 3
 
     told = place.objects.all().delete()
-    assert sum(len(page["Deleted"]) for page in told) == len(odd_keys) + 3
+    assert sum(len(page["Deleted"]) for page in told) == len(wild_keys) + 3
     place.delete()
     place.wait_until_not_exists()
 

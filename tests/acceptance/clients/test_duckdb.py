@@ -22,7 +22,7 @@ def connect(live: Any, home: Path) -> Iterator[Callable[..., duckdb.DuckDBPyConn
     made = []
 
     def make(secret: str = "") -> duckdb.DuckDBPyConnection:
-        settings = {"home_directory": str(home), "autoinstall_known_extensions": False, "threads": 2}
+        settings: dict[str, Any] = {"home_directory": str(home), "autoinstall_known_extensions": False, "threads": 2}
         connection = duckdb.connect(config=settings)
         made.append(connection)
         connection.load_extension(str(EXTENSION))

@@ -24,7 +24,7 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture
-def minio(live: Any) -> Iterator[Callable[..., Minio]]:
+def minio(live: Any) -> Iterator[Callable[..., Any]]:
     """``minio(secret_key=...)`` -> a client that tries once."""
     pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=30), retries=False)
 
@@ -37,13 +37,13 @@ def minio(live: Any) -> Iterator[Callable[..., Minio]]:
 
 
 @pytest.fixture
-def client(minio: Callable[..., Minio], name: str) -> Minio:
+def client(minio: Callable[..., Any], name: str) -> Any:
     made = minio()
     made.make_bucket(name)
     return made
 
 
-def read(client: Minio, name: str, key: str, **options: Any) -> bytes:
+def read(client: Any, name: str, key: str, **options: Any) -> bytes:
     reply = client.get_object(name, key, **options)
     try:
         return bytes(reply.read())
@@ -52,7 +52,7 @@ def read(client: Minio, name: str, key: str, **options: Any) -> bytes:
         reply.release_conn()
 
 
-def test_the_story(client: Minio, name: str, file: Any, odd_keys: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_story(client: Any, name: str, file: Any, wild_keys: tuple[str, ...], tmp_path: Path) -> None:
     assert client.bucket_exists(name)
     assert not client.bucket_exists(f"{name}-not")
     client.put_object(name, "small", io.BytesIO(b"0123456789"), 10)
@@ -65,11 +65,12 @@ def test_the_story(client: Minio, name: str, file: Any, odd_keys: tuple[str, ...
     assert filecmp.cmp(big, tmp_path / "back", shallow=False)
     assert client.stat_object(name, "dir/big").size == SIZE
 
-    for key in odd_keys:
+    keys = [key for key in wild_keys if "/../" not in key]  # minio-py itself refuses those
+    for key in keys:
         client.put_object(name, f"odd/{key}", io.BytesIO(key.encode()), len(key.encode()))
     listed = [found.object_name for found in client.list_objects(name, "odd/", recursive=True)]
-    assert sorted(listed) == sorted(f"odd/{key}" for key in odd_keys)
-    assert all(read(client, name, f"odd/{key}") == key.encode() for key in odd_keys)
+    assert sorted(listed) == sorted(f"odd/{key}" for key in keys)
+    assert all(read(client, name, f"odd/{key}") == key.encode() for key in keys)
     assert sorted(found.object_name for found in client.list_objects(name)) == ["dir/", "odd/", "small"]
 
     client.copy_object(name, "copied", CopySource(name, "odd/grün/ß/日本語"))
@@ -83,13 +84,13 @@ def test_the_story(client: Minio, name: str, file: Any, odd_keys: tuple[str, ...
     assert name not in [found.name for found in client.list_buckets()]
 
 
-def test_a_stream_of_unknown_length(client: Minio, name: str) -> None:
+def test_a_stream_of_unknown_length(client: Any, name: str) -> None:
     client.put_object(name, "k", io.BytesIO(b"y" * (11 * MIB)), -1, part_size=5 * MIB)
     assert client.stat_object(name, "k").etag.endswith("-3")
     assert read(client, name, "k", offset=10 * MIB) == b"y" * MIB
 
 
-def test_composed_of_ranges_of_others(client: Minio, name: str) -> None:
+def test_composed_of_ranges_of_others(client: Any, name: str) -> None:
     """UploadPartCopy with ranges."""
     first, second = b"a" * (6 * MIB), b"b" * (6 * MIB)
     client.put_object(name, "first", io.BytesIO(first), len(first))
@@ -100,7 +101,7 @@ def test_composed_of_ranges_of_others(client: Minio, name: str) -> None:
     assert client.stat_object(name, "both").metadata["x-amz-meta-tone"] == "blue"
 
 
-def test_metadata(client: Minio, name: str) -> None:
+def test_metadata(client: Any, name: str) -> None:
     client.put_object(name, "k", io.BytesIO(b"x"), 1, content_type="text/css", metadata={"tone": "blue"})
     found = client.stat_object(name, "k")
     assert (found.content_type, found.metadata["x-amz-meta-tone"]) == ("text/css", "blue")
@@ -108,7 +109,7 @@ def test_metadata(client: Minio, name: str) -> None:
     assert client.stat_object(name, "k").metadata["x-amz-meta-tone"] == "red"
 
 
-def test_signed_links(client: Minio, name: str) -> None:
+def test_signed_links(client: Any, name: str) -> None:
     put = client.presigned_put_object(name, "a b", expires=timedelta(minutes=1))
     with urllib3.PoolManager(timeout=10, retries=False) as pool:
         assert pool.request("PUT", put, body=b"hello").status == 200
@@ -118,7 +119,7 @@ def test_signed_links(client: Minio, name: str) -> None:
         assert pool.request("GET", get.replace("a%20b", "other")).status == 403
 
 
-def test_a_wrong_key_is_told(minio: Callable[..., Minio], name: str) -> None:
+def test_a_wrong_key_is_told(minio: Callable[..., Any], name: str) -> None:
     with pytest.raises(S3Error) as wrong:
         minio(secret_key="wrong").list_buckets()
     assert wrong.value.code == "SignatureDoesNotMatch"

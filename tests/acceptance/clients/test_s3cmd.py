@@ -118,6 +118,12 @@ def test_metadata_is_kept_and_replaced(s3cmd: Any, name: str, file: Any) -> None
     assert "x-amz-meta-tone: red" in told
 
 
+def test_any_location_may_be_asked_for(s3cmd: Any, name: str) -> None:
+    """While the gateway has one location only. Scalingo's file asks for "generic"."""
+    s3cmd("mb", "--bucket-location=moon-base-7", f"s3://{name}")
+    assert "moon-base-7" in s3cmd("info", f"s3://{name}")
+
+
 def test_a_wrong_secret_is_told(s3cmd: Any) -> None:
     assert "SignatureDoesNotMatch" in s3cmd("--secret_key=wrong", "ls", ok=False)
     assert "InvalidAccessKeyId" in s3cmd("--access_key=nobody", "ls", ok=False)

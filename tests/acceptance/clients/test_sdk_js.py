@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent / "js"
 
 @pytest.fixture
 def node(
-    live: Any, run: Callable[..., str], needs: Callable[[str, str], str], odd_keys: tuple[str, ...]
+    live: Any, run: Callable[..., str], needs: Callable[[str, str], str], wild_keys: tuple[str, ...]
 ) -> Callable[[str, str], str]:
     """``node(chapter, bucket)`` runs one chapter of story.mjs."""
     program = needs("node", "apt-get install nodejs npm (20 or newer)")
@@ -35,7 +35,7 @@ def node(
             "SECRET_KEY": live.secret_key,
             "REGION": live.region,
             "BUCKET": bucket,
-            "ODD_KEYS": json.dumps(odd_keys),
+            "ODD_KEYS": json.dumps(wild_keys),
         }
         return run([program, "story.mjs", chapter], cwd=FOLDER, env=env)
 

@@ -70,9 +70,9 @@ const chapters = {
     assert.deepEqual((await keys("odd/")).sort(), odd.map((key) => `odd/${key}`).sort());
     for (const key of odd) assert.equal(await text(`odd/${key}`), key);
 
-    const CopySource = encodeURIComponent(`${Bucket}/odd/${odd.at(-2)}`);
+    const CopySource = encodeURIComponent(`${Bucket}/odd/${odd.at(7)}`);
     await s3.send(new CopyObjectCommand({ Bucket, Key: "copied", CopySource }));
-    assert.equal(await text("copied"), odd.at(-2));
+    assert.equal(await text("copied"), odd.at(7));
     await put("copied", "new");
     assert.equal(await text("copied"), "new");
     await waitUntilObjectExists({ client: s3, maxWaitTime: 30 }, { Bucket, Key: "copied" });
