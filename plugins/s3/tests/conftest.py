@@ -69,3 +69,23 @@ def ourselves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """A gateway as the S3 server of a gateway."""
     with LiveGateway(Path(tmp_path_factory.mktemp("inner"))) as live:
         yield Target(live.endpoint, live.access_key, live.secret_key)
+
+
+# What a server cannot keep, whoever asks it.
+_UNFIT = {
+    "TestMoto": (
+        "moto answers 500 to a part of an upload that was ended",
+        ("test_abort_with_a_token_ends_one_upload", "test_abort_without_a_token_ends_them_all"),
+    ),
+    "TestSwift": (
+        "Swift looks for If-None-Match before it takes the body: of several at once more than one may win",
+        ("test_if_absent_has_one_winner", "test_shared_is_true"),
+    ),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        reason, names = _UNFIT.get(getattr(getattr(item, "cls", None), "__name__", ""), ("", ()))
+        if item.path.parent == Path(__file__).parent and getattr(item, "originalname", "") in names:
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
