@@ -25,7 +25,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "account": ("account", "Add and list accounts."),
         "key": ("key", "Add, list and revoke access keys."),
         "bucket": ("bucket", "Add, list and remove buckets."),
-        "plugins": ("plugins", "List the installed backends and their settings."),
+        "plugins": ("plugins", "List the installed backends: what they can do, and which the configuration needs."),
+        "new-backend": ("new_backend", "Write the package of a backend of your own."),
+        "check-backend": ("check_backend", "Try every promise of a backend on a configured location."),
         "put": ("files", "Store a file."),
         "get": ("files", "Fetch an object."),
         "ls": ("files", "List buckets, or the objects of one."),
@@ -44,7 +46,7 @@ class Commands(click.Group):
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"gateway.cli.{COMMANDS[name][0]}")
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
