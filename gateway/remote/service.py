@@ -16,7 +16,7 @@ from twisted.internet import task
 from twisted.internet.defer import DeferredSemaphore
 
 from gateway.bodies import BytesBody
-from gateway.errors import BackendBusy, BackendDown
+from gateway.errors import BackendBusy, BackendDown, BackendError
 from gateway.model import NOTHING, Body
 from gateway.remote.replies import Judge, Refusal, Reply, Unreached, judge
 from gateway.remote.timing import Timing
@@ -42,6 +42,14 @@ class Outgoing:
 
 # Gives the headers that go out with a request: those it has, and those that prove who we are.
 Sign = Callable[[Outgoing], Awaitable[Mapping[str, str]]]
+
+
+class _Settled(Exception):
+    """A refusal that asking again does not change."""
+
+    def __init__(self, fault: BackendError) -> None:
+        super().__init__(fault)
+        self.fault = fault
 
 
 class Service:
@@ -130,6 +138,14 @@ class Service:
             request = replace(request, payload=await _gathered(body, body.size))
         elif body is not None:
             request, streamed = replace(request, payload=None), body
+        try:
+            return await self._tries(request, streamed, expect, idempotent, whole)
+        except _Settled as settled:
+            raise settled.fault from None
+
+    async def _tries(
+        self, request: Outgoing, streamed: Body | None, expect: Collection[int], idempotent: bool, whole: bool
+    ) -> Reply:
         end = self._seconds() + self._timing.retry
         for number in range(1, TRIES):
             try:
@@ -173,7 +189,8 @@ class Service:
             reply = replace(reply, content=content)
         if reply.status not in expect:
             refusal = Refusal(request.method, self._path(request), reply.status, reply.headers, reply.content)
-            raise self._judge(refusal)
+            fault = self._judge(refusal)
+            raise fault if reply.status >= 500 or isinstance(fault, BackendBusy) else _Settled(fault)
         return reply
 
     async def _document(self, reply: Reply, what: str) -> bytes:

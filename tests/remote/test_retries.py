@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from gateway.errors import BackendBusy, BackendDown
+from gateway.errors import BackendBusy, BackendDown, BackendError
 from gateway.remote import Outgoing
 from gateway.testing.pours import KI, Pour, sample
 
@@ -149,3 +149,12 @@ async def test_a_connection_that_was_closed_meanwhile_is_replaced(service: Any, 
     server.peers[0].cut()
     await service.ask("GET", "/k")
     assert len(server.peers) == 2
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 409, 418])
+@pytest_twisted.ensureDeferred
+async def test_what_asking_again_does_not_change_is_not_asked_again(service: Any, server: Any, status: int) -> None:
+    server.when_whole = lambda peer: peer.reply(status)
+    with pytest.raises(BackendError):
+        await service.ask("GET", "/k")
+    assert len(server.heads) == 1
