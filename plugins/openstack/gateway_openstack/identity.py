@@ -71,15 +71,16 @@ class Identity:
             return _read_v1(reply)
         document = read_json(reply.content)
         try:
-            found = access.create(body=document, auth_token=reply.headers.get("x-subject-token"))
-            token, expires, issued = found.auth_token, found.expires, found.issued
+            found = access.create(body=dict(document), auth_token=reply.headers.get("x-subject-token"))
+            token, expires = found.auth_token, found.expires
             regions = {
                 str(each["region"]): str(each.get("url") or each.get("publicURL"))
                 for each in found.service_catalog.get_endpoints("object-store", "public").get("object-store", ())
                 if each is not None
             }
             rackspace = document.get("access", {}).get("user", {}).get("RAX-AUTH:defaultRegion")
-            life = expires.timestamp() - (issued.timestamp() if issued else time.time()) if expires else None
+            since = found.issued if "token" in document else None  # v2.0 need not tell it, and Rackspace does not
+            life = expires.timestamp() - (since.timestamp() if since else time.time()) if expires else None
         except (exceptions.ClientException, LookupError, TypeError, ValueError, AttributeError) as fault:
             raise BackendDown(f"{self.url} answered with something that is no token: {fault!r}") from fault
         if not token:

@@ -94,10 +94,9 @@ class Segments:
             await self._join(request, below, top, {**headers, UPLOAD: request.token})
         elif found.fingerprint != fingerprint:
             raise BlobMissing(f"{request.name} was completed with other parts")
-        if marker is not None:
-            await self._storage.remove(_marker(request.name, request.token))
-            used = [segment for manifest, segments in below for segment in (manifest, *segments)]
-            await self._sweep(request.name, {segment.name for segment in (*used, *top)})
+        await self._storage.remove(_marker(request.name, request.token))
+        used = [segment for manifest, segments in below for segment in (manifest, *segments)]
+        await self._sweep(request.name, {segment.name for segment in (*used, *top)})
         return CompleteMPUResult(fingerprint, (BlobSize(request.name, sum(part.size for part in request.parts)),))
 
     @hookimpl

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import secrets as random_names
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import pytest_twisted
 from gateway_openstack import OpenStackBackend
 from gateway_openstack.identity import KEY
+from twisted.internet.defer import ensureDeferred
 
 from gateway.api import Values
+from tests.servers import keystone
 from tests.servers import swift as servers
 from tests.servers.keystone import Cloud
 from tests.servers.swift import Swift
@@ -24,10 +28,15 @@ def make_container(token: str, storage: str, name: str) -> None:
         assert reply.status in (201, 202)
 
 
-def _build(secret: str, **written: Any) -> OpenStackBackend:
-    """A backend, not opened; ``written`` are settings without their prefix."""
+def _values(secret: str, **written: Any) -> Values:
+    """``written`` are settings without their prefix."""
     settings = {"openstack.container": CONTAINER} | {f"openstack.{name}": text for name, text in written.items()}
-    return OpenStackBackend(Values.of(OpenStackBackend.settings, settings, secrets={KEY: secret}))
+    return Values.of(OpenStackBackend.settings, settings, secrets={KEY: secret})
+
+
+def _build(secret: str, **written: Any) -> OpenStackBackend:
+    """A backend, not opened."""
+    return OpenStackBackend(_values(secret, **written))
 
 
 Build = Callable[..., OpenStackBackend]
@@ -36,6 +45,17 @@ Build = Callable[..., OpenStackBackend]
 @pytest.fixture(scope="session")
 def build() -> Build:
     return _build
+
+
+@pytest.fixture(scope="session")
+def values() -> Callable[..., Values]:
+    return _values
+
+
+@pytest.fixture
+def folder() -> str:
+    """The first segment of blob names that nobody else uses."""
+    return "own" + random_names.token_hex(5)
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +72,34 @@ def cloud() -> Iterator[Cloud]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def credential(cloud: Cloud) -> tuple[str, str]:
+    """Id and secret of an application credential."""
+    return cloud.keystone.application_credential(keystone.USER, keystone.PASSWORD, keystone.PROJECT)
+
+
 @pytest.fixture
-def backend(swift: Swift) -> OpenStackBackend:
-    return _build(servers.KEY, url=swift.auth_url, username=servers.USER)
+def tempauth(swift: Swift) -> Callable[[], OpenStackBackend]:
+    """Builds backends, not opened, on the same container."""
+    return lambda: _build(servers.KEY, url=swift.auth_url, username=servers.USER)
+
+
+@pytest.fixture
+def opened(tempauth: Callable[[], OpenStackBackend]) -> Iterator[OpenStackBackend]:
+    backend = tempauth()
+    pytest_twisted.blockon(ensureDeferred(backend.open()))
+    yield backend
+    pytest_twisted.blockon(ensureDeferred(backend.close()))
+
+
+@pytest.fixture
+def stored(swift: Swift) -> Callable[[str], list[str]]:
+    """What really lies in the container, segments included, under a blob name's first segment."""
+
+    def names(folder: str) -> list[str]:
+        token, storage = swift.token()
+        asked = urllib.request.Request(f"{storage}/{CONTAINER}?limit=10000", headers={"X-Auth-Token": token})
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=60) as reply:
+            return [name for name in reply.read().decode().split("\n") if folder in name]
+
+    return names
