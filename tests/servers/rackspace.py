@@ -21,6 +21,11 @@ USER, KEY = "carol", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 REGION = "LON"
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that hangs up is nobody's concern
+
+
 class Rackspace:
     def __init__(self, swift: Swift, life: float = 86400.0) -> None:
         self.life = life
@@ -48,7 +53,7 @@ class Rackspace:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self._server = _Server(("127.0.0.1", 0), Answer)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self.url = f"http://127.0.0.1:{self._server.server_port}/v2.0"

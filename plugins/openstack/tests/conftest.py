@@ -22,7 +22,7 @@ from tests.servers.swift import Swift
 CONTAINER = "blobs"
 
 
-def make_container(token: str, storage: str, name: str) -> None:
+def _make_container(token: str, storage: str, name: str) -> None:
     asked = urllib.request.Request(f"{storage}/{name}", method="PUT", headers={"X-Auth-Token": token})
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=60) as reply:
         assert reply.status in (201, 202)
@@ -61,14 +61,14 @@ def folder() -> str:
 @pytest.fixture(scope="session")
 def swift() -> Iterator[Swift]:
     with Swift() as running:
-        make_container(*running.token(), CONTAINER)
+        _make_container(*running.token(), CONTAINER)
         yield running
 
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
     with Cloud() as running:
-        make_container(*running.token(), CONTAINER)
+        _make_container(*running.token(), CONTAINER)
         yield running
 
 
@@ -92,14 +92,25 @@ def opened(tempauth: Callable[[], OpenStackBackend]) -> Iterator[OpenStackBacken
     pytest_twisted.blockon(ensureDeferred(backend.close()))
 
 
+@pytest.fixture(scope="session")
+def make_container() -> Callable[[str, str, str], None]:
+    """Called with a token, the account's URL and a name."""
+    return _make_container
+
+
+def _names_in(token: str, storage: str, container: str) -> list[str]:
+    asked = urllib.request.Request(f"{storage}/{container}?limit=10000", headers={"X-Auth-Token": token})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=60) as reply:
+        return [name for name in reply.read().decode().split("\n") if name]
+
+
+@pytest.fixture(scope="session")
+def names_in() -> Callable[[str, str, str], list[str]]:
+    """What really lies in a container; called with a token, the account's URL and a name."""
+    return _names_in
+
+
 @pytest.fixture
 def stored(swift: Swift) -> Callable[[str], list[str]]:
     """What really lies in the container, segments included, under a blob name's first segment."""
-
-    def names(folder: str) -> list[str]:
-        token, storage = swift.token()
-        asked = urllib.request.Request(f"{storage}/{CONTAINER}?limit=10000", headers={"X-Auth-Token": token})
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=60) as reply:
-            return [name for name in reply.read().decode().split("\n") if folder in name]
-
-    return names
+    return lambda folder: [name for name in _names_in(*swift.token(), CONTAINER) if folder in name]

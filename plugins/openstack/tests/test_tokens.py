@@ -31,6 +31,7 @@ from tests.servers.rackspace import Rackspace
 from tests.servers.swift import Swift
 
 Build = Callable[..., OpenStackBackend]
+Make = Callable[[str, str, str], None]
 
 
 @pytest.fixture
@@ -98,10 +99,10 @@ async def _find(storage: Storage) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_tokens_that_end_early_under_load(build: Build, folder: str) -> None:
+async def test_tokens_that_end_early_under_load(build: Build, folder: str, make_container: Make) -> None:
     """Swift's tokens live two seconds, and the double says a day: each 401 is survived, by one renewal for all."""
     with Swift(token_life=2) as short, Rackspace(short) as double:
-        await _make_container(short)
+        make_container(*short.token(), "blobs")
         backend = build(rackspace.KEY, url=double.url, username=rackspace.USER)
         await backend.open()
         began = time.monotonic()
@@ -124,22 +125,8 @@ async def test_tokens_that_end_early_under_load(build: Build, folder: str) -> No
             await backend.close()
 
 
-async def _make_container(server: Swift) -> None:
-    from twisted.internet.threads import deferToThread
-
-    def make() -> None:
-        import urllib.request
-
-        token, storage = server.token()
-        asked = urllib.request.Request(f"{storage}/blobs", method="PUT", headers={"X-Auth-Token": token})
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=60):
-            pass
-
-    await deferToThread(make)
-
-
 @pytest_twisted.ensureDeferred
-async def test_a_body_on_its_way_when_the_token_ends(build: Build, folder: str) -> None:
+async def test_a_body_on_its_way_when_the_token_ends(build: Build, folder: str, make_container: Make) -> None:
     """It cannot be sent again: the caller hears that it should come back, and finds a new token then."""
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -148,7 +135,7 @@ async def test_a_body_on_its_way_when_the_token_ends(build: Build, folder: str) 
             await task.deferLater(reactor, 0.001)
 
     with Swift(token_life=2) as short, Rackspace(short) as double:
-        await _make_container(short)
+        make_container(*short.token(), "blobs")
         backend = build(rackspace.KEY, url=double.url, username=rackspace.USER)
         await backend.open()
         try:
