@@ -8,6 +8,7 @@ import shlex
 import shutil
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,13 @@ def demo(folder: Path, port: int | None) -> None:
     listen = f"tcp:{port or _free_port()}:interface=127.0.0.1"
     made = write_files(folder, "local", listen)
     config, credentials = folder / "tahoe.cfg", folder / "private" / CREDENTIALS
-    config.write_text(re.sub(r"(?m)^listen = .*$", f"listen = {listen}", config.read_text(), count=1))
-    (folder / "hello.txt").write_text("Hello from the gateway.\n")
+    settings = settings_of(config)
+    settings = replace(settings, listen=((settings.listen[0][0], listen),))
 
     async def prepare(catalogue: Catalogue) -> None:
+        # only now is it certain that no other demo serves from this folder, whose port its tahoe.cfg has to keep
+        config.write_text(re.sub(r"(?m)^listen = .*$", f"listen = {listen}", config.read_text(), count=1))
+        (folder / "hello.txt").write_text("Hello from the gateway.\n")
         await first_account(catalogue, folder, "demo", made)
         owner = (await catalogue.accounts.all())[0]
         await catalogue.buckets.create(BUCKET, owner.id, "storage", "")
@@ -54,7 +58,7 @@ def demo(folder: Path, port: int | None) -> None:
         ask = "Paste one of these into another terminal, in this folder:"
         return "\n\n".join([f"{banner(node)}\n{keys}", ask, *lines])
 
-    serve(settings_of(config), shown, prepare)
+    serve(settings, shown, prepare)
 
 
 def paste(url: str, region: str, access: str, secret: str, folder: Path) -> list[str]:

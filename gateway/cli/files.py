@@ -23,7 +23,7 @@ CREDENTIALS = "admin.credentials"
 target = click.option(
     "-c",
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, readable=False),
     help="A gateway's tahoe.cfg; without it the AWS environment, then ./tahoe.cfg.",
 )
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 config = click.option(
     "-c",
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, readable=False),  # unreadable: a fault of the configuration, not of usage
     default=Path("tahoe.cfg"),
     show_default=True,
     help="The gateway's configuration.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet import endpoints
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -26,7 +27,7 @@ def parse(reactor: Any, file: str, line: int, text: str) -> IStreamServerEndpoin
         raise ConfigurationFault(
             file, line, seen, "key and certificate files that we can read", "mend the path"
         ) from None
-    except SSL.Error as fault:
+    except (SSL.Error, crypto.Error) as fault:
         seen = f"{text} ({fault})"
         raise ConfigurationFault(file, line, seen, "a key and its certificate in PEM", "replace them") from None
     except (ValueError, TypeError, LookupError) as fault:
@@ -51,6 +52,10 @@ async def listen(
             seen = f"{text} ({_reason(fault.socketError)})"
             fix = "choose another port, or stop who has it"
             faults.append(ConfigurationFault(file, line, seen, "a free port that we may open", fix))
+        except OSError as fault:  # a unix socket whose folder is missing or not ours
+            fix = "make that folder ours, or choose another path"
+            seen = f"{text} ({fault.strerror}: {os.fsdecode(fault.filename2 or fault.filename or '')})"
+            faults.append(ConfigurationFault(file, line, seen, "a socket that we may make", fix))
         except OverflowError:
             faults.append(ConfigurationFault(file, line, text, "a port from 0 to 65535", "choose another port"))
     return ports

@@ -19,11 +19,14 @@ from gateway.node.rooms import build, lock_data, misplaced, open_data, unwritabl
 from gateway.plugins.marker import ForeignStorage, peek
 from gateway.settings import ConfigurationFault, ConfigurationFaults, Values
 
+# In place of the id of a catalogue that cannot be opened: nobody can tell then whose a storage is.
+UNKNOWN = "unknown"
+
 
 async def inspect(path: Path, reactor: Any) -> Reading:
     """What was read; raises ConfigurationFaults with every fault that a start would meet, and more than its first."""
     reading = read(path)
-    ours: str | None = None
+    ours: str | None = UNKNOWN
     if reading.gateway is not None:
         served = _check_folders(reading.gateway, reading.faults)
         if reading.seal is not None:
@@ -71,11 +74,13 @@ async def _check_catalogue(values: Values, seal: bytes, reactor: Any, faults: li
     """The id of the catalogue, None where there is none yet."""
     if not (values["data"] / "catalogue.sqlite").exists():
         return None
+    if not os.access(values["data"], os.W_OK | os.X_OK):
+        return UNKNOWN  # told already
     try:
         catalogue = open_data(values, seal, reactor)
     except ConfigurationFault as fault:
         faults.append(fault)
-        return None
+        return UNKNOWN
     await catalogue.close()
     return catalogue.id
 
@@ -95,7 +100,7 @@ async def _check_place(place: Any, ours: str | None) -> None:
     try:
         await location.open()
         owner = await peek(location)
-        if owner is not None and owner != ours:
+        if owner is not None and ours != UNKNOWN and owner != ours:
             raise ForeignStorage(
                 f"location {place.name!r} belongs to another gateway (catalogue {owner})",
                 fix="give this gateway a storage of its own, or restore the catalogue that it belongs to",

@@ -29,6 +29,7 @@ SEAL = "seal"
 DEFAULT = "storage"  # the name of the location that [storage] describes
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_REGION = re.compile(r"[A-Za-z0-9_.-]{1,63}")  # it stands in signatures between slashes, and in reply headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,8 @@ def read(path: Path) -> Reading:
     faults: list[ConfigurationFault] = []
     document = read_document(path, faults)
     reading = Reading(document, faults)
-    unread = any(fault.line == 0 for fault in faults)
-    if unread:
-        return reading  # without a file every other fault would be a consequence
+    if faults and not document.sections:
+        return reading  # nothing could be read: every other fault would be a consequence
     private = Private(document.folder / "private", document.file)
     for section in document.sections.values():
         _SECTIONS.get(section.name.split(" ")[0], _other)(reading, section, private)
@@ -134,7 +134,10 @@ def _gateway(reading: Reading, section: Section, private: Private) -> None:
 def _check_gateway(reading: Reading, section: Section) -> None:
     """What the kinds of the settings do not say; from the entries, so that another fault does not hide these."""
     file = reading.document.file
-    workers, domains = section.entries.get("workers"), section.entries.get("domain")
+    workers, domains, region = (section.entries.get(key) for key in ("workers", "domain", "region"))
+    if region and region.value and not _REGION.fullmatch(region.value):
+        seen, expected = f"region {region.value!r}", "letters, digits, '-', '_' and '.', such as us-east-1"
+        reading.faults.append(ConfigurationFault(file, region.line, seen, expected, "change it"))
     if workers and re.fullmatch(r"0*[1-9][0-9]*", workers.value) and int(workers.value) > 1:
         seen, expected = f"workers = {workers.value}", "workers = 1, for this version serves with one process"
         reading.faults.append(ConfigurationFault(file, workers.line, seen, expected, "remove the line"))

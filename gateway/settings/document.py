@@ -16,6 +16,7 @@ from types import MappingProxyType
 from gateway.settings.faults import ConfigurationFault
 
 _HEADER = re.compile(r"\[([^\]]+)\]")
+_UNCLOSED = re.compile(r"\[([^\[\]=:]+)")
 _PAIR = re.compile(r"([^=:]*?)\s*[=:]\s*(.*)", re.DOTALL)
 _INLINE_COMMENT = re.compile(r"(?:^|\s);.*", re.DOTALL)
 
@@ -63,6 +64,10 @@ def read_document(path: Path, faults: list[ConfigurationFault]) -> Document:
         seen = f"no way to read it ({fault.strerror})"
         faults.append(ConfigurationFault(file, 0, seen, "a configuration file", fix))
         text = ""
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        faults.append(ConfigurationFault(file, line, "a NUL byte", "UTF-8 text", "remove it"))
+        text = ""
     return Document(file, path.absolute().parent, MappingProxyType(_Lines(file, faults).read(text)))
 
 
@@ -102,6 +107,10 @@ class _Lines:
         """A section header or the first line of a key; the latter is given back while its value is still growing."""
         self._open = None
         header = _HEADER.fullmatch(text)
+        unclosed = _UNCLOSED.fullmatch(text)
+        if unclosed and not header:  # go on as if it were closed, for its keys belong to no other section
+            self._fault(number, f"the line {text!r}", "[section] or key = value", f"close it: {text}]")
+            header = unclosed
         if header:
             self._section(number, header[1].strip())
             return None

@@ -44,6 +44,14 @@ def test_every_line_to_paste_stores_an_object(tmp_path: Path, command: Any) -> N
     assert paste("gateway get demo/aws.txt - -c gateway-demo/tahoe.cfg", tmp_path, command).startswith("Hello")
 
 
+def test_a_second_demo_in_the_folder_leaves_the_first_ones_lines_alone(tmp_path: Path, command: Any) -> None:
+    command.start("gateway", "demo", cwd=tmp_path, until="gateway put")
+    before = (tmp_path / "gateway-demo" / "tahoe.cfg").read_text()
+    refused = command.run("gateway", "demo", cwd=tmp_path, code=3)
+    assert "in use by the gateway of process" in refused.stderr
+    assert (tmp_path / "gateway-demo" / "tahoe.cfg").read_text() == before
+
+
 def test_a_taken_port_makes_the_demo_choose_another(tmp_path: Path, command: Any) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -51,7 +51,11 @@ def test_all_faults_of_form_are_found_in_one_reading(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "fault"),
-    [(b"[a]\nk = \xff\n", "2: bytes that are not UTF-8"), (None, "0: no way to read it (No such file or directory)")],
+    [
+        (b"[a]\nk = \xff\n", "2: bytes that are not UTF-8"),
+        (b"[a]\nk = a\0b\n", "2: a NUL byte"),
+        (None, "0: no way to read it (No such file or directory)"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path, content: bytes | None, fault: str) -> None:
     if content is not None:
