@@ -51,10 +51,10 @@ def in_greenlet(work: Callable[[], object]) -> Deferred[object]:
     def run() -> None:
         try:
             work()
+            outcome: object = None
         except BaseException:
-            done.errback(Failure())
-        else:
-            done.callback(None)
+            outcome = Failure()
+        reactor.callLater(0, done.callback, outcome)  # the rest of the test goes on outside this greenlet
 
     greenlet.greenlet(run).switch()
     return done

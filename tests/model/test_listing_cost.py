@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +11,7 @@ from gateway.catalogue import Catalogue, open_catalogue
 from gateway.seal import Seal
 
 SMALL = 1_000
-LARGE = 1_000_000 if os.environ.get("GATEWAY_LONG") == "1" else 200_000
-DEEPEST = 3
+LARGE = 1_000_000
 # ten folders on each level: "d0/" to "d9/" and so on, and as many files as are needed in each folder of the last
 SETUP = """
 INSERT INTO versions (id, bucket, key, version_id, owner, location, size, stored, etag, modified, headers, metadata,

@@ -40,6 +40,7 @@ from gateway.verifier import Rules
 HOST = "localhost:8000"
 KEY, SECRET = "AKIDTHREATS", "a-secret-for-tests-only"
 OTHER_KEY, OTHER_SECRET = "AKIDSTRANGER", "another-secret-for-tests"
+RULES = Rules()
 PATIENCE = 30.0  # seconds; only a broken test waits so long
 TABLES = ("buckets", "versions", "current_versions", "pieces", "version_parts", "upload_parts")
 # which process holds an upload, and which parts it was last asked for, is nobody's to see
@@ -360,9 +361,9 @@ def open_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
 
     async def opener(
         backend: str = "memory",
-        rules: Rules = Rules(),
+        rules: Rules = RULES,
         domains: tuple[str, ...] = (),
-        **limits: Any,  # noqa: B008
+        **limits: Any,
     ) -> House:
         folder = tmp_path / str(len(houses))
         folder.mkdir()
@@ -385,16 +386,15 @@ def house(open_house: Callable[..., House]) -> House:
     return pytest_twisted.blockon(Deferred.fromCoroutine(open_house()))
 
 
-@dataclass(frozen=True)
 class Tools:
     """What test files of this room share; files of tests do not import each other."""
 
-    sign: Callable[..., Request] = staticmethod(sign)
-    chunked: Callable[..., tuple[Request, list[bytes]]] = staticmethod(chunked)
-    framed: Callable[..., Request] = staticmethod(framed)
-    request: type[Request] = Request
-    chain: type[Chain] = Chain
-    parse: Callable[..., Answer | None] = staticmethod(parse)
+    sign = staticmethod(sign)
+    chunked = staticmethod(chunked)
+    framed = staticmethod(framed)
+    parse = staticmethod(parse)
+    request = Request
+    chain = Chain
 
     @staticmethod
     def stamp(seconds: float = 0) -> str:

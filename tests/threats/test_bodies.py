@@ -109,7 +109,7 @@ async def test_t57_the_decoded_length(house: Any, tools: Any) -> None:
             ("9" * 30, 400),
             ("٣", 400),
         ):
-            request, pieces = tools.chunked(word, "/bucket/new", [b"abc"])
+            _, pieces = tools.chunked(word, "/bucket/new", [b"abc"])
             headers = {"content-encoding": "aws-chunked", "x-amz-decoded-content-length": length}
             signed = tools.sign("PUT", "/bucket/new", b"", headers, payload=word)
             if word == SIGNED:  # the chain hangs on the headers' signature

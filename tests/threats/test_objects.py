@@ -146,7 +146,7 @@ async def test_t114_a_reader_reads_one_version(open_house: Any, tools: Any, back
     if how == "delete and reap":
         await house.reaper.reap()
     client.transport.resumeProducing()
-    await client.until(lambda: client.data.endswith(b"o" * 10) and len(client.data) > len(old) or client.ended)
+    await client.until(lambda: (client.data.endswith(b"o" * 10) and len(client.data) > len(old)) or client.ended)
     answer = tools.parse(client.data)
     assert answer.body == old
     client.transport.abortConnection()
