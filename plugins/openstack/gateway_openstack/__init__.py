@@ -18,6 +18,7 @@ from gateway.api import (
     BackendError,
     BackendUnfit,
     BlobChanged,
+    BlobExists,
     BlobMissing,
     Capabilities,
     DeleteRequest,
@@ -42,9 +43,10 @@ from gateway.api import (
     pack_metadata,
     timing_settings,
 )
+from gateway_openstack.answers import etag
 from gateway_openstack.identity import KEY, KINDS, RACKSPACE
 from gateway_openstack.segments import HIDDEN, Segments
-from gateway_openstack.storage import META, PAGE, UPLOAD, Found, Storage, etag
+from gateway_openstack.storage import META, PAGE, UPLOAD, Found, Storage
 
 _GIB = 1024**3
 _LONGEST = 256  # bytes of a name
@@ -123,13 +125,13 @@ class OpenStackBackend(Segments):
         if reason := refuses(request.name):
             raise BackendUnfit(f"{request.name[:100]!r} cannot be kept: {reason}")
         headers = {META + name: text for name, text in pack_metadata(request.metadata).items()}
+        if not request.if_absent:
+            return PutResult(await self._storage.put(request.name, request.body, request.size, headers))
         upload = secrets.token_hex(8)
-        if request.if_absent:
-            headers |= {"If-None-Match": "*", UPLOAD: upload}
-        fingerprint = await self._storage.put(request.name, request.body, request.size, headers)
-        if request.if_absent:
-            await self._storage.settle(request.name, upload)
-        return PutResult(fingerprint)
+        headers |= {"If-None-Match": "*", UPLOAD: upload}
+        with suppress(BlobExists):  # perhaps it is ours, and only the first answer was lost
+            await self._storage.put(request.name, request.body, request.size, headers)
+        return PutResult((await self._storage.settle(request.name, upload)).fingerprint)
 
     @hookimpl
     async def get(self, request: GetRequest) -> GetResult:

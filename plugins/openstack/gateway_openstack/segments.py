@@ -17,6 +17,7 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.api import (
@@ -36,7 +37,8 @@ from gateway.api import (
     pack_metadata,
     read_json,
 )
-from gateway_openstack.storage import META, UPLOAD, Found, Storage, etag, outcome
+from gateway_openstack.answers import etag, outcome
+from gateway_openstack.storage import META, UPLOAD, Found, Storage
 
 HIDDEN = "!segments/"
 _LARGEST_MANIFEST = 1000  # Swift's max_manifest_segments
@@ -158,13 +160,11 @@ class Segments:
         for manifest, named in below:
             await self._write(manifest.name, named, {})
         condition = {"If-None-Match": "*"} if request.if_absent else {}
-        try:
+        with suppress(BlobExists):  # perhaps it is ours, and only the first answer was lost
             if top:
                 await self._write(request.name, top, {**headers, **condition})
             else:
                 await self._storage.put(request.name, b"", 0, {**headers, **condition})
-        except BlobExists:
-            pass  # perhaps it is ours, and only the answer was lost
         if request.if_absent:
             await self._storage.settle(request.name, request.token)
 
