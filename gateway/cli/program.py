@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "account": ("account", "Add and list accounts."),
         "key": ("key", "Add, list and revoke access keys."),
         "bucket": ("bucket", "Add, list and remove buckets."),
+        "reap": ("reap", "Delete what nobody refers to, while the gateway is stopped."),
         "plugins": ("plugins", "List the installed backends: what they can do, and which the configuration needs."),
         "new-backend": ("new_backend", "Write the package of a backend of your own."),
         "check-backend": ("check_backend", "Try every promise of a backend on a configured location."),

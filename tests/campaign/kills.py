@@ -1,0 +1,293 @@
+"""The kill campaign: the gateway dies, starts again, and must have kept its word.
+
+A round is one folder. Its gateway dies many times and keeps what it stored, so that each check looks at everything
+that was ever told since the round began, not only at the last operation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tests.campaign.actor import Actor, Upload
+from tests.campaign.history import History
+from tests.campaign.launcher import CONTROLS
+from tests.campaign.stories import BUCKET, STORIES, Scene, Story
+from tests.campaign.subject import MUTATING, Subject, counts
+from tests.campaign.verify import read_back, unsound
+
+CLIENTS = 8
+START_CALLS = "pwrite64 fsync fdatasync linkat unlinkat mkdirat ftruncate rmdir write".split()
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a campaign did and found."""
+
+    kills: int = 0  # in the middle of an operation
+    idle: int = 0  # the operation was answered before its call came
+    violations: list[str] = field(default_factory=list)
+    slowest: float = 0.0  # seconds from a start to serving
+
+    def add(self, other: Tally) -> None:
+        self.kills += other.kills
+        self.idle += other.idle
+        self.violations += other.violations
+        self.slowest = max(self.slowest, other.slowest)
+
+
+class Round:
+    """One folder, one history, one gateway that is killed and started again."""
+
+    def __init__(self, folder: Path, control: str = "") -> None:
+        assert not control or control in CONTROLS
+        folder.mkdir(parents=True)
+        self.tally = Tally()
+        self.subject = Subject(folder / "gateway", control)
+        self.history = History(folder / "journal")
+        self._uploads: list[Upload] = []
+        self._names = itertools.count(1)
+        try:
+            self.subject.start()
+            actor = self._actor()
+            actor.create_bucket(BUCKET)
+            actor.client.close()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Round:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self.subject.kill()
+        self.history.close()
+
+    def _actor(self) -> Actor:
+        return Actor(self.subject.client(), self.history)
+
+    def scene(self, story: Story) -> Scene:
+        """A scene of its own for a story, prepared."""
+        scene = Scene(self._actor(), f"k{next(self._names):05d}")
+        story.prepare(scene)
+        return scene
+
+    def act(self, story: Story, scene: Scene) -> None:
+        try:
+            story.act(scene)
+        finally:
+            scene.actor.client.close()
+            self._uploads += scene.uploads
+
+    def count(self, story: Story) -> dict[str, int]:
+        """The system calls of a story: call -> how often the busiest thread makes it."""
+        scene = self.scene(story)
+        self.subject.count()
+        self.act(story, scene)
+        time.sleep(0.05)  # what follows the answer
+        return self.subject.counted()
+
+    def die_in(self, name: str, call: str, number: int) -> None:
+        """Kill the gateway at a system call of a story, start it again, and check."""
+        story = STORIES[name]
+        scene = self.scene(story)
+        self.subject.aim(call, number)
+        self.act(story, scene)
+        died = self.subject.dead(0.05)
+        self.subject.kill()
+        self.tally.kills += died
+        self.tally.idle += not died
+        self._recover(f"{name}, killed at {call} {number}")
+
+    def die_between(self, first: str, second: str, call: str, number: int) -> None:
+        """Two stories about the same names, one after the other; the kill is in the second."""
+        scene = self.scene(STORIES[first])
+        self.act(STORIES[first], scene)
+        following = Scene(self._actor(), scene.name)
+        STORIES[second].prepare(following)
+        self.subject.aim(call, number)
+        self.act(STORIES[second], following)
+        died = self.subject.dead(0.05)
+        self.subject.kill()
+        self.tally.kills += died
+        self.tally.idle += not died
+        self._recover(f"{first}, then {second}, killed at {call} {number}")
+
+    def die_at_start(self, call: str, number: int) -> None:
+        """Kill it while it starts, with a dead process's names and doomed blobs to reap."""
+        actor = self._actor()
+        scene = self.scene(STORIES["overwrite"])
+        self.act(STORIES["overwrite"], scene)
+        self.act(STORIES["delete of many"], self.scene(STORIES["delete of many"]))
+        actor.client.close()
+        self.subject.kill()
+        self.history.died()
+        inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
+        ready = self.subject.start("strace", "-D", "-f", "-qq", "-o", "/dev/null", *inject)
+        died = self.subject.dead(0.3) if ready else True
+        self.subject.kill()
+        self.tally.kills += died
+        self.tally.idle += not died
+        self._recover(f"start, killed at {call} {number}")
+
+    def count_start(self) -> dict[str, int]:
+        """The system calls of a start that recovers and reaps."""
+        self.act(STORIES["overwrite"], self.scene(STORIES["overwrite"]))
+        self.subject.kill()
+        self.history.died()
+        log = self.subject.folder / "calls"
+        self.subject.start("strace", "-D", "-f", "-qq", "-o", str(log), "-e", f"trace={','.join(START_CALLS)}")
+        time.sleep(0.3)
+        self.subject.kill()
+        self.history.died()
+        self.subject.start()
+        return counts(log.read_text())
+
+    def die_under_load(self, seconds: float, seed: int) -> None:
+        """Eight clients at once on few keys, and the end comes at a random moment."""
+        ended = threading.Event()
+        prefix = f"{BUCKET}/r{next(self._names):05d}"
+        scenes: list[Scene] = []
+
+        def work(number: int) -> None:
+            draw = random.Random(seed * CLIENTS + number)
+            scene = Scene(self._actor(), f"{prefix.partition('/')[2]}-{number}")
+            scenes.append(scene)
+            while not ended.is_set():
+                random_call(scene, draw, prefix)
+            scene.actor.client.close()
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        time.sleep(seconds)
+        ended.set()
+        self.subject.kill()
+        for thread in threads:
+            thread.join()
+        self._uploads += [upload for scene in scenes for upload in scene.uploads]
+        self.tally.kills += 1
+        self._recover(f"eight clients, killed after {seconds:.3f} s, seed {seed}")
+
+    def _recover(self, what: str) -> None:
+        """It is dead. Start it again; everything that was told must be so."""
+        self.history.died()
+        self.subject.start()
+        self.tally.slowest = max(self.tally.slowest, self.subject.recoveries[-1])
+        actor = self._actor()
+        read_back(actor, self._uploads)
+        actor.client.close()
+        found = self.history.violations() + unsound(self.subject.folder, reaped=False)
+        self.history.problems.clear()
+        self.tally.violations += [f"{what}: {each}" for each in found]
+
+    def end(self) -> Tally:
+        """Kill it once more, reap, and look for what nobody knows."""
+        self.subject.kill()
+        self.history.died()
+        self.subject.reap()
+        found = unsound(self.subject.folder, reaped=True)
+        self.tally.violations += [f"after `gateway reap --now`: {each}" for each in found]
+        return self.tally
+
+
+def random_call(scene: Scene, draw: random.Random, prefix: str) -> None:
+    """One call on one of four keys that all clients share, or an upload of one's own."""
+    where, other = (f"{prefix}/{draw.randrange(4)}" for _ in range(2))
+    actor = scene.actor
+    kind = draw.choices(
+        ["put", "get", "delete", "absent", "swap", "copy", "many", "upload"], [30, 25, 12, 10, 8, 8, 4, 3]
+    )[0]
+    if kind == "put":
+        actor.put(where, draw.choice([0, 10, 1000, 70_000]))
+    elif kind == "get":
+        actor.get(where)
+    elif kind == "delete":
+        actor.delete(where)
+    elif kind == "absent":
+        actor.put(where, 100, absent=True)
+    elif kind == "copy":
+        actor.copy(where, other)
+    elif kind == "swap":
+        value = actor.get(where)
+        if value is not None and value.etag:
+            actor.swap(where, value)
+    elif kind == "many":
+        actor.delete_many(BUCKET, [f"{prefix}/{number}".partition("/")[2] for number in range(3)])
+    else:
+        upload = actor.create_upload(where)
+        if upload is not None:
+            actor.part(upload, 1, 10_000)
+            actor.complete(upload)
+
+
+def points(counted: dict[str, int], calls: Sequence[str] = MUTATING) -> Iterator[tuple[str, int]]:
+    """Every system call to die at; one beyond the last is a kill right after the answer."""
+    for call in calls:
+        for number in range(1, counted.get(call, 0) + 1):
+            yield call, number
+    yield "sendto", counted.get("sendto", 0) + 1
+
+
+def in_rounds(
+    folder: Path, jobs: Sequence[Callable[[Round], None]], control: str = "", each: int = 20, until: float = 0.0
+) -> Tally:
+    """Do the jobs, in a fresh folder after every ``each``; stop at the monotonic time ``until`` (0: never)."""
+    tally = Tally()
+    for number, begin in enumerate(range(0, len(jobs), each)):
+        with Round(folder / f"round{number}", control) as this:
+            for job in jobs[begin : begin + each]:
+                job(this)
+                if this.tally.violations or (until and time.monotonic() > until):
+                    break
+            tally.add(this.end())
+        if tally.violations or (until and time.monotonic() > until):
+            break
+    return tally
+
+
+def jobs_of(this: Round) -> list[Callable[[Round], None]]:
+    """A kill at every system call of every story, and of a start."""
+    jobs: list[Callable[[Round], None]] = []
+    for name, story in STORIES.items():
+        jobs += [partial(_in, name, *point) for point in points(this.count(story))]
+    return jobs + [partial(_at_start, *point) for point in points(this.count_start(), START_CALLS)]
+
+
+def pairs_of(this: Round, number: int, seed: int) -> list[Callable[[Round], None]]:
+    """A random choice of pairs of stories, with the kill in the second."""
+    draw = random.Random(seed)
+    counted = {name: list(points(this.count(story))) for name, story in STORIES.items()}
+    jobs: list[Callable[[Round], None]] = []
+    for _ in range(number):
+        first, second = draw.choice(list(STORIES)), draw.choice(list(STORIES))
+        jobs.append(partial(_between, first, second, *draw.choice(counted[second])))
+    return jobs
+
+
+def loads_of(number: int, seed: int) -> list[Callable[[Round], None]]:
+    """Kills at random moments, 10 ms to 2 s after eight clients began."""
+    draw = random.Random(seed)
+    return [partial(_under_load, draw.uniform(0.01, 2.0), seed * 1_000_000 + each) for each in range(number)]
+
+
+def _in(name: str, call: str, number: int, this: Round) -> None:
+    this.die_in(name, call, number)
+
+
+def _between(first: str, second: str, call: str, number: int, this: Round) -> None:
+    this.die_between(first, second, call, number)
+
+
+def _at_start(call: str, number: int, this: Round) -> None:
+    this.die_at_start(call, number)
+
+
+def _under_load(seconds: float, seed: int, this: Round) -> None:
+    this.die_under_load(seconds, seed)

@@ -1,0 +1,88 @@
+"""The operations that the gateway dies in: each is prepared while nobody shoots, then acted under fire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.campaign.actor import Actor, Upload
+
+BUCKET = "campaign"
+MULTI_CHUNK = 3 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Scene:
+    """An actor, a name that no other scene has, and what the preparation leaves for the act."""
+
+    actor: Actor
+    name: str
+    uploads: list[Upload] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        return f"{BUCKET}/{self.name}"
+
+    def opened(self) -> Upload | None:
+        upload = self.actor.create_upload(self.where)
+        if upload is not None:
+            self.uploads.append(upload)
+        return upload
+
+    def with_parts(self) -> None:
+        upload = self.opened()
+        if upload is not None:
+            self.actor.part(upload, 1, 5 * 1024 * 1024)
+            self.actor.part(upload, 2, 1000)
+
+
+Act = Callable[[Scene], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    act: Act
+    prepare: Act = lambda scene: None
+
+
+def _swapped(scene: Scene) -> None:
+    value = scene.actor.get(scene.where)
+    if value is not None:
+        scene.actor.swap(scene.where, value)
+
+
+def _each_upload(act: Callable[[Actor, Upload], Any]) -> Act:
+    def run(scene: Scene) -> None:
+        for upload in scene.uploads:
+            act(scene.actor, upload)
+
+    return run
+
+
+def _many(scene: Scene) -> None:
+    scene.actor.delete_many(BUCKET, [f"{scene.name}/{number}" for number in range(5)])
+
+
+def _put_many(scene: Scene) -> None:
+    for number in range(5):
+        scene.actor.put(f"{scene.where}/{number}", 100)
+
+
+STORIES: dict[str, Story] = {
+    "put": Story(lambda s: s.actor.put(s.where)),
+    "put of 0 bytes": Story(lambda s: s.actor.put(s.where, 0)),
+    "put of 3 MiB": Story(lambda s: s.actor.put(s.where, MULTI_CHUNK)),
+    "put if absent": Story(lambda s: s.actor.put(s.where, absent=True)),
+    "overwrite": Story(lambda s: s.actor.put(s.where, 2000), lambda s: s.actor.put(s.where)),
+    "overwrite of what was seen": Story(_swapped, lambda s: s.actor.put(s.where)),
+    "copy": Story(lambda s: s.actor.copy(s.where, f"{s.where}.copy"), lambda s: s.actor.put(s.where)),
+    "delete": Story(lambda s: s.actor.delete(s.where), lambda s: s.actor.put(s.where)),
+    "delete of many": Story(_many, _put_many),
+    "create upload": Story(lambda s: s.opened()),
+    "upload part": Story(_each_upload(lambda actor, upload: actor.part(upload, 1, MULTI_CHUNK)), lambda s: s.opened()),
+    "complete": Story(_each_upload(Actor.complete), Scene.with_parts),
+    "abort": Story(_each_upload(Actor.abort), Scene.with_parts),
+    "create bucket": Story(lambda s: s.actor.create_bucket(s.name)),
+    "delete bucket": Story(lambda s: s.actor.delete_bucket(s.name), lambda s: s.actor.create_bucket(s.name)),
+}

@@ -1,0 +1,50 @@
+"""The fixed sample of the kill campaign (`make campaign` does all of it), and gateways that must be found out."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.kills import Round, in_rounds, jobs_of, loads_of, pairs_of
+
+SEED = 5
+
+
+def test_a_sample_of_kills_at_system_calls(strace: None, tmp_path: Path) -> None:
+    with Round(tmp_path / "first") as first:
+        jobs = random.Random(SEED).sample(jobs_of(first), 12)
+        assert first.end().violations == []
+    tally = in_rounds(tmp_path / "kills", jobs)
+    assert tally.violations == []
+    assert tally.kills >= 9
+
+
+def test_a_sample_of_pairs(strace: None, tmp_path: Path) -> None:
+    with Round(tmp_path / "pairs") as this:
+        for job in pairs_of(this, 3, SEED):
+            job(this)
+        assert this.end().violations == []
+
+
+def test_a_sample_of_kills_under_eight_clients(tmp_path: Path) -> None:
+    tally = in_rounds(tmp_path, loads_of(2, SEED))
+    assert tally.violations == []
+    assert tally.kills == 2
+
+
+@pytest.mark.parametrize(
+    ("control", "story", "call", "number"),
+    [
+        ("commit-before-blob", "put", "sendto", 3),
+        ("answer-before-commit", "overwrite", "sendto", 3),
+        ("forgotten-sweep", "put of 0 bytes", "fsync", 2),
+    ],
+)
+def test_a_broken_gateway_is_found_out(
+    strace: None, tmp_path: Path, control: str, story: str, call: str, number: int
+) -> None:
+    with Round(tmp_path / "broken", control) as this:
+        this.die_in(story, call, number)
+        assert this.end().violations
