@@ -193,11 +193,9 @@ async def test_t99_pythons_generous_parsers(house: Any, tools: Any) -> None:
     for number in ("1_0", "%205%20", "%C2%B2", "%D9%A3", "nan", "1.0", "0x10", "5%0A"):
         await house.refuses(tools.sign("GET", f"/bucket?list-type=2&max-keys={number}"), 400, "InvalidArgument")
         await house.refuses(tools.sign("GET", f"/bucket/old?partNumber={number}"), 400, "InvalidArgument")
-    for length in ("1_0", " 5", "²", "+5"):
+    for length in ("1_0", "²", "+5"):
         headers = {"content-encoding": "aws-chunked", "x-amz-decoded-content-length": length}
         request = tools.sign("PUT", "/bucket/new", b"", headers, payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
-        if length == " 5":
-            continue  # HTTP itself trims it
         await house.refuses(tools.framed(request, [b"5\r\nabcde\r\n0\r\n\r\n"]), 400, "InvalidArgument")
     md5 = base64.b64encode(hashlib.md5(b"x").digest()).decode()
     for value in (md5[:4] + "*" + md5[4:], md5[:4] + " " + md5[4:], md5 + "\u0085", "-" + md5, md5 + "\u00a0"):
