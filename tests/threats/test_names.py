@@ -20,7 +20,8 @@ XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 ODD_KEYS = [
     "..", ".", "../x", "../../../../etc/passwd", "a/../b", "a/./b", "a//b", "a///b", "/lead", "//lead", "trail/",
     "trail", "a\\b", "a\\..\\b", "C:", "C:\\x", "C:/x", "%2e%2e", "%2e%2e/x", "%252e", "．．/x", "‥/x", "~", "~root",
-    "-rf", "$(x)", "a b", "a+b", "a%b", "a?b", "a#b", "a;b", "a&b", "a=b", "a:b", "a|b", "a*", '"', "'", "CON", "nul.txt",
+    "-rf", "$(x)", "a b", "a+b", "a%b", "a?b", "a#b", "a;b", "a&b", "a=b", "a:b", "a|b", "a*", '"', "'", "CON",
+    "nul.txt",
     "x" * 255, "x" * 255 + "/y", " lead", "trail ", "\u202eabc", "\ufeffx", "\U0010ffff", "e\u0301", "\u00e9",
     "a", "a/b", "A", "A/B",
 ]  # fmt: skip
