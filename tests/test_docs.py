@@ -37,5 +37,5 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_name_only_commands_that_exist(page: Path) -> None:
-    for word in re.findall(r"(?:^|[`/])gateway ([a-z]+)", page.read_text(), re.MULTILINE):
+    for word in re.findall(r"(?:^|[`/])gateway ([a-z-]+)", page.read_text(), re.MULTILINE):
         assert word in COMMANDS, word
