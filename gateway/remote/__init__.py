@@ -7,25 +7,32 @@ from gateway.remote.metadata import PAIRS as METADATA_PAIRS
 from gateway.remote.metadata import SIZE as METADATA_SIZE
 from gateway.remote.metadata import pack as pack_metadata
 from gateway.remote.metadata import unpack as unpack_metadata
+from gateway.remote.ranges import whole_size
 from gateway.remote.replies import Judge, Refusal, Reply, judge, retry_after
+from gateway.remote.s3_objects import S3Dialect, S3Objects
+from gateway.remote.s3_refusals import judge_s3_grammar
 from gateway.remote.service import Outgoing, Service, Sign
 from gateway.remote.timing import Timing, timing_settings
 
 __all__ = [
     "METADATA_PAIRS",
     "METADATA_SIZE",
+    "S3Dialect",
     "Judge",
     "Outgoing",
     "Refusal",
     "Reply",
+    "S3Objects",
     "Service",
     "Sign",
     "Timing",
     "judge",
+    "judge_s3_grammar",
     "pack_metadata",
     "read_json",
     "read_xml",
     "retry_after",
     "timing_settings",
     "unpack_metadata",
+    "whole_size",
 ]

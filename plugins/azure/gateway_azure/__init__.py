@@ -56,8 +56,9 @@ from gateway.api import (
     pack_metadata,
     timing_settings,
     unpack_metadata,
+    whole_size,
 )
-from gateway_azure.answers import blob_size, fingerprint, modified, whole_size
+from gateway_azure.answers import blob_size, fingerprint, modified
 from gateway_azure.container import Container
 from gateway_azure.pieces import Pieces
 from gateway_azure.signing import SharedKey, token_params
@@ -250,8 +251,6 @@ class AzureBackend:
             found = await self._container.find(request.name)
             if found is not None and found.headers.get(JOINED) == mark:
                 return found
-            if found is not None and request.if_absent:
-                raise BlobExists(request.name) from None
             raise
 
     async def _commit(self, name: str, blocks: Sequence[str], headers: Mapping[str, str], if_absent: bool) -> Reply:

@@ -80,19 +80,6 @@ def blob_size(reply: Reply) -> int:
     return int(told)
 
 
-def whole_size(reply: Reply, start: int, length: int | None) -> int:
-    """The blob's size, from the answer to a GET of a range. Raises BackendDown where it is another range."""
-    if reply.status == 200 and start == 0 and length is None and reply.body.size is not None:
-        return reply.body.size
-    told = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", reply.headers.get("content-range", ""))
-    if reply.status == 206 and told:
-        first, last, size = map(int, told.groups())
-        end = size if length is None else min(size, start + length)
-        if (first, last + 1) == (start, end) and reply.body.size == end - start:
-            return size
-    raise BackendDown(f"the service gave another range than {length} bytes from {start}: {told and told[0]}")
-
-
 def modified(text: str | None) -> float | None:
     """Seconds since the epoch, of an HTTP date."""
     try:

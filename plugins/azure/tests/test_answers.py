@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 from xml.etree.ElementTree import fromstring
@@ -12,7 +12,7 @@ import gateway_azure
 import pytest
 import pytest_twisted
 from gateway_azure import AzureBackend
-from gateway_azure.answers import judged, listed, whole_size
+from gateway_azure.answers import judged, listed
 from twisted.internet import reactor
 from twisted.internet.protocol import Factory, Protocol
 
@@ -33,6 +33,7 @@ from gateway.api import (
     Refusal,
     Reply,
     Values,
+    whole_size,
 )
 
 Opened = Callable[..., AbstractAsyncContextManager[AzureBackend]]
@@ -107,7 +108,7 @@ def test_the_range_that_was_asked_for(answer: Reply, start: int, length: int | N
     ("answer", "start", "length"),
     [
         (reply(200, 10), 2, None),  # the whole blob instead of a range
-        (reply(200, 10), 0, 10),
+        (reply(200, 10), 0, 9),
         (reply(200, None), 0, None),
         (reply(206, 4, "bytes 3-6/10"), 2, 4),
         (reply(206, 5, "bytes 2-5/10"), 2, 4),
@@ -182,6 +183,21 @@ async def test_deleting_a_missing_blob_with_expect_is_fine(opened: Opened) -> No
         await backend.delete(DeleteRequest(name="never", expect="0x1"))
 
 
+@asynccontextmanager
+async def on_a_double(server: type[Protocol], container: str) -> AsyncIterator[AzureBackend]:
+    """A backend whose service is ``server``, a protocol of this process."""
+    port = reactor.listenTCP(0, Factory.forProtocol(server), interface="127.0.0.1")
+    url = f"http://127.0.0.1:{port.getHost().port}/account1"
+    written = {"azure.account": "account1", "azure.container": container, "azure.url": url}
+    backend = AzureBackend(Values.of(AzureBackend.settings, written, secrets={"azure_account_key": "aGVsbG8="}))
+    try:
+        await backend.open()
+        yield backend
+    finally:
+        await backend.close()
+        await port.stopListening()
+
+
 @pytest_twisted.ensureDeferred
 async def test_an_answer_that_is_lost_is_no_other_gateways_blob(container: str) -> None:
     """Said twice, a put with if_absent would find its own blob and take it for another's."""
@@ -196,17 +212,28 @@ async def test_an_answer_that_is_lost_is_no_other_gateways_blob(container: str) 
             else:
                 self.transport.loseConnection()
 
-    port = reactor.listenTCP(0, Factory.forProtocol(Deaf), interface="127.0.0.1")
-    written = {"account": "account1", "container": container, "url": f"http://127.0.0.1:{port.getHost().port}/account1"}
-    values = {f"azure.{key}": value for key, value in written.items()}
-    backend = AzureBackend(Values.of(AzureBackend.settings, values, secrets={"azure_account_key": "aGVsbG8="}))
-    try:
-        await backend.open()
+    async with on_a_double(Deaf, container) as backend:
         for if_absent, times in ((True, 1), (False, 3)):
             asked.clear()
             with pytest.raises(BackendDown):
                 await backend.put(PutRequest(name="b", body=BytesBody(b"data"), size=4, if_absent=if_absent))
             assert asked.count(b"PUT") == times
-    finally:
-        await backend.close()
-        await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_bytes_are_not_believed_where_there_are_some(container: str) -> None:
+    class Liar(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            if b"comp=list" in data:
+                page = b"<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>"
+                self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page))
+            elif data.startswith(b"HEAD"):
+                self.transport.write(b"HTTP/1.1 200 OK\r\nETag: e\r\nContent-Length: 10\r\n\r\n")
+            else:
+                self.transport.write(b"HTTP/1.1 206 OK\r\nETag: e\r\nContent-Length: 0\r\n\r\n")
+
+    async with on_a_double(Liar, container) as backend:
+        for start, length in ((0, None), (9, None), (0, 5)):
+            with pytest.raises(BackendDown):
+                await backend.get(GetRequest(name="b", start=start, length=length))
+        assert (await backend.get(GetRequest(name="b", start=10))).size == 10

@@ -1,0 +1,300 @@
+"""One bucket of a service that speaks S3's grammar, whatever its headers are called and however requests are signed.
+
+The methods take and give the records of the hooks; a plugin marks them as its hooks. A token is
+``<16 hex digits>.<the service's upload id>``: the digits go with the blob as metadata, so that a completion whose
+answer was lost is recognised. (docs.aws.amazon.com/AmazonS3/latest/API)
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from xml.etree.ElementTree import Element
+from xml.sax.saxutils import escape
+
+from gateway import model
+from gateway.bodies import BytesBody, EmptyBody, contents
+from gateway.errors import BackendDown, BackendUnfit, BlobChanged, BlobExists, BlobMissing
+from gateway.model import NOTHING, Body
+from gateway.remote.documents import read_xml
+from gateway.remote.metadata import pack, unpack
+from gateway.remote.ranges import whole_size
+from gateway.remote.replies import Refusal, Reply
+from gateway.remote.s3_refusals import judge_s3_grammar
+from gateway.remote.service import Service
+
+_LISTED = 1000  # the most that a page holds
+_PROBE = 4096  # bytes
+_TOKEN = re.compile(r"([0-9a-f]{16})\.(.+)", re.DOTALL)
+_TYPE = {"content-type": "application/octet-stream"}
+
+
+@dataclass(frozen=True, slots=True)
+class S3Dialect:
+    """``meta`` begins the names of metadata headers; ``create_only`` are the headers of a put that replaces nothing.
+
+    ``look_first``: the service may ignore these, so ask for the blob before. ``generation``: the header that tells a
+    blob's generation, and the one that makes a delete depend on it.
+    """
+
+    meta: str = "x-amz-meta-"
+    create_only: tuple[str, str] = ("if-none-match", "*")
+    look_first: bool = False
+    generation: tuple[str, str] | None = None
+
+
+class S3Objects:
+    """The blobs whose keys begin with ``prefix`` in ``bucket``; ``refuses`` is as in Capabilities.
+
+    Few services make a Complete depend on anything, so completeMPU looks first: its ``if_absent`` has no one winner.
+    """
+
+    def __init__(
+        self, service: Service, bucket: str, prefix: str, dialect: S3Dialect, refuses: Callable[[str], str | None]
+    ) -> None:
+        self._service = service
+        self._refuses = refuses
+        self._bucket = f"/{bucket}"
+        self._prefix = prefix
+        self._dialect = dialect
+        self._mark = f"{dialect.meta}gwupload"
+
+    async def put(self, request: model.PutRequest) -> model.PutResult:
+        headers = self._described(request.metadata)
+        if request.if_absent:
+            headers |= [self._dialect.create_only]
+            if self._dialect.look_first and await self._find(request.name) is not None:
+                raise BlobExists(request.name)
+        reply = await self._ask(
+            "PUT",
+            request.name,
+            headers=headers,
+            body=request.body,
+            expect=(200, 409, 412) if request.if_absent else (200,),
+            idempotent=not request.if_absent,  # the second try would find what the first one made
+        )
+        if reply.status != 200:  # 409: several at once, and another one was first
+            raise BlobExists(request.name)
+        return model.PutResult(fingerprint(reply))
+
+    async def get(self, request: model.GetRequest) -> model.GetResult:
+        if request.length == 0:
+            return await self._nothing(request)
+        headers = {} if request.expect is None else {"if-match": f'"{request.expect}"'}
+        if request.start or request.length is not None:
+            last = "" if request.length is None else request.start + request.length - 1
+            headers["range"] = f"bytes={request.start}-{last}"
+        reply = await self._service.stream(self._path(request.name), headers=headers, expect=(200, 206, 412, 416))
+        if reply.status == 416:
+            reply.body.close()
+            return await self._nothing(request)
+        try:
+            if reply.status == 412 or request.expect not in (None, fingerprint(reply)):  # not all know If-Match
+                raise BlobChanged(request.name)
+            return model.GetResult(whole_size(reply, request.start, request.length), fingerprint(reply), reply.body)
+        except BaseException:
+            reply.body.close()
+            raise
+
+    async def _nothing(self, request: model.GetRequest) -> model.GetResult:
+        """A range without bytes, which HTTP cannot express."""
+        found = await self.head(model.HeadRequest(name=request.name))
+        if request.expect not in (None, found.fingerprint):
+            raise BlobChanged(request.name)
+        if request.length != 0 and request.start < found.size:
+            raise BackendDown(f"{request.name}: the service gives none of the bytes from {request.start} on")
+        return model.GetResult(found.size, found.fingerprint, EmptyBody())
+
+    async def head(self, request: model.HeadRequest) -> model.HeadResult:
+        reply = await self._ask("HEAD", request.name)
+        metadata = unpack(reply.headers, self._dialect.meta)
+        return model.HeadResult(_size(reply), fingerprint(reply), metadata, _modified(reply))
+
+    async def delete(self, request: model.DeleteRequest) -> model.DeleteResult:
+        headers = {}
+        if request.expect is not None:
+            found = await self._find(request.name)
+            if found is None:
+                return model.DeleteResult()
+            if fingerprint(found) != request.expect:
+                raise BlobChanged(request.name)
+            if self._dialect.generation is not None:
+                told, condition = self._dialect.generation
+                headers[condition] = found.headers.get(told, "")
+        try:
+            reply = await self._ask("DELETE", request.name, headers=headers, expect=(200, 204, 412))
+        except BlobMissing:
+            return model.DeleteResult()
+        if reply.status == 412:
+            raise BlobChanged(request.name)
+        return model.DeleteResult()
+
+    async def list(self, request: model.ListRequest) -> model.ListResult:
+        params = {"list-type": "2", "max-keys": str(min(request.limit, _LISTED))}
+        params["prefix"] = self._prefix + request.prefix
+        if request.after:
+            params["start-after"] = self._prefix + request.after
+        page = read_xml((await self._service.ask("GET", self._bucket, params=params)).content)
+        blobs = [_listed(row, self._prefix) for row in page.iter("Contents")]
+        more = page.findtext("IsTruncated") == "true" and blobs
+        return model.ListResult(tuple(blobs), blobs[-1].name if more else None)
+
+    async def healthcheck(self, request: model.HealthcheckRequest) -> model.HealthcheckResult:
+        told = secrets.token_bytes(_PROBE)
+        await self.put(model.PutRequest(name=request.probe, body=BytesBody(told), size=_PROBE))
+        try:
+            if await contents(await self.get(model.GetRequest(name=request.probe))) != told:
+                raise BackendDown(f"the bucket {self._bucket[1:]} does not give back what was written")
+        finally:
+            await self.delete(model.DeleteRequest(name=request.probe))
+        return model.HealthcheckResult({"bucket": self._bucket[1:]})
+
+    async def createMPU(self, request: model.CreateMPURequest) -> model.CreateMPUResult:
+        mark = secrets.token_hex(8)
+        headers = {**self._described(request.metadata), self._mark: mark}
+        reply = await self._ask("POST", request.name, {"uploads": ""}, headers, b"", idempotent=False)
+        upload = read_xml(reply.content).findtext("UploadId")
+        if not upload:
+            raise BackendDown("the service began an upload and does not say which")
+        return model.CreateMPUResult(f"{mark}.{upload}")
+
+    async def uploadPart(self, request: model.UploadPartRequest) -> model.UploadPartResult:
+        params = {"partNumber": str(request.number), "uploadId": _split(request.token)[1]}
+        return model.UploadPartResult(fingerprint(await self._ask("PUT", request.name, params, _TYPE, request.body)))
+
+    async def completeMPU(self, request: model.CompleteMPURequest) -> model.CompleteMPUResult:
+        mark, upload = _split(request.token)
+        found = await self._find(request.name)
+        if found is None or found.headers.get(self._mark) != mark:
+            if found is not None and request.if_absent:
+                raise BlobExists(request.name)
+            found = await self._join(request, mark, upload)
+        size = sum(part.size for part in request.parts)
+        if _size(found) != size:
+            raise BackendDown(f"{request.name} was joined to {_size(found)} bytes instead of {size}")
+        return model.CompleteMPUResult(fingerprint(found), (model.BlobSize(request.name, size),))
+
+    async def _join(self, request: model.CompleteMPURequest, mark: str, upload: str) -> Reply:
+        """Complete the upload, or find that another call has done so."""
+        try:
+            reply = await self._ask("POST", request.name, {"uploadId": upload}, _TYPE, _part_list(request.parts))
+            if read_xml(reply.content).tag != "CompleteMultipartUploadResult":  # a failure may come as a 200
+                raise judge_s3_grammar(Refusal("POST", self._path(request.name), 500, {}, reply.content))
+        except BlobMissing:
+            found = await self._find(request.name)
+            if found is None or found.headers.get(self._mark) != mark:
+                raise
+            return found
+        return await self._ask("HEAD", request.name)
+
+    async def abortMPU(self, request: model.AbortMPURequest) -> model.AbortMPUResult:
+        if request.token is not None:
+            uploads = [_split(request.token)[1]]
+        else:
+            uploads = [upload async for upload in self._open(request.name)]
+        for upload in uploads:
+            try:
+                await self._ask("DELETE", request.name, {"uploadId": upload}, expect=(200, 204))
+            except BlobMissing:
+                continue  # completed or aborted before
+        return model.AbortMPUResult()
+
+    async def _open(self, name: str) -> AsyncIterator[str]:
+        """The ids of the uploads that are open under exactly this name."""
+        key, markers = self._prefix + name, ("", "")
+        while True:
+            params = {"uploads": "", "prefix": key, "key-marker": markers[0], "upload-id-marker": markers[1]}
+            given = {name: value for name, value in params.items() if value or name == "uploads"}
+            page = read_xml((await self._service.ask("GET", self._bucket, params=given)).content)
+            for upload in page.iter("Upload"):
+                if upload.findtext("Key") == key:
+                    yield upload.findtext("UploadId") or ""
+            before = markers
+            markers = (page.findtext("NextKeyMarker") or "", page.findtext("NextUploadIdMarker") or "")
+            if page.findtext("IsTruncated") != "true" or markers == before or markers[0] > key:
+                return
+
+    async def _find(self, name: str) -> Reply | None:
+        try:
+            return await self._ask("HEAD", name)
+        except BlobMissing:
+            return None
+
+    async def _ask(
+        self,
+        method: str,
+        name: str,
+        params: Mapping[str, str] = NOTHING,
+        headers: Mapping[str, str] = NOTHING,
+        body: Body | bytes | None = None,
+        expect: Collection[int] = (200,),
+        idempotent: bool = True,
+    ) -> Reply:
+        path = self._path(name)
+        return await self._service.ask(
+            method, path, params=params, headers=headers, body=body, expect=expect, idempotent=idempotent
+        )
+
+    def _path(self, name: str) -> str:
+        if (reason := self._refuses(name)) is not None:
+            raise BackendUnfit(reason)
+        return f"{self._bucket}/{self._prefix}{name}"
+
+    def _described(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        return {**_TYPE, **{f"{self._dialect.meta}{name}": value for name, value in pack(metadata).items()}}
+
+
+def fingerprint(reply: Reply) -> str:
+    """The ETag without quotes. Raises BackendDown where there is none."""
+    etag = reply.headers.get("etag", "").removeprefix("W/").strip('"')
+    if not etag:
+        raise BackendDown("the service answered without an ETag")
+    return etag
+
+
+def _size(reply: Reply) -> int:
+    told = reply.headers.get("content-length", "")
+    if not re.fullmatch("[0-9]{1,18}", told):
+        raise BackendDown("the service answered without the object's size")
+    return int(told)
+
+
+def _modified(reply: Reply) -> float | None:
+    try:
+        return parsedate_to_datetime(reply.headers.get("last-modified", "")).timestamp()
+    except ValueError:
+        return None
+
+
+def _listed(row: Element, prefix: str) -> model.ListedBlob:
+    key, size, etag = (row.findtext(tag) or "" for tag in ("Key", "Size", "ETag"))
+    if not key or not etag or not re.fullmatch("[0-9]{1,18}", size):
+        raise BackendDown("the service listed an object without key, ETag or size")
+    return model.ListedBlob(
+        key.removeprefix(prefix), int(size), etag.strip('"'), _iso_date(row.findtext("LastModified"))
+    )
+
+
+def _iso_date(text: str | None) -> float | None:
+    try:
+        return datetime.fromisoformat(text or "").timestamp()
+    except ValueError:
+        return None
+
+
+def _split(token: str) -> tuple[str, str]:
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise BlobMissing(f"{token[:100]!r} is no upload of ours")
+    return match[1], match[2]
+
+
+def _part_list(parts: Collection[model.ChosenPart]) -> bytes:
+    rows = "".join(
+        f'<Part><PartNumber>{part.number}</PartNumber><ETag>"{escape(part.receipt)}"</ETag></Part>' for part in parts
+    )
+    return f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{rows}</CompleteMultipartUpload>'.encode()
