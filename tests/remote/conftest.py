@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from gateway.remote import Outgoing, Service, Timing
 
@@ -64,6 +66,22 @@ class Peer(Protocol):
     def connectionLost(self, reason: Any = None) -> None:
         self.lost = True
         self.gone.callback(None)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Whatever a service does, nothing is logged as a fault of the program."""
+    faults: list[str] = []
+
+    def watch(event: Any) -> None:
+        if event.get("log_level") is LogLevel.critical:
+            faults.append(str(formatEvent(event)) + str(event.get("log_failure", "")))
+
+    globalLogPublisher.addObserver(watch)
+    yield
+    gc.collect()  # a Deferred whose error nobody heard tells it when it goes
+    globalLogPublisher.removeObserver(watch)
+    assert not faults
 
 
 class RawServer(Factory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -260,6 +261,41 @@ async def test_a_reader_that_waits_is_not_outrun(connect: Any, server: Any) -> N
     reply.body.close()
     reply.body.close()
     await server.peers[0].gone
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_that_was_read_is_forgotten(connect: Any, server: Any) -> None:
+    size, chunk = 48 * MI, b"x" * 64 * KI
+
+    def script(peer: Any) -> None:
+        peer.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        left = size
+
+        class Pushing:
+            def resumeProducing(self) -> None:
+                nonlocal left
+                peer.say(chunk)
+                left -= len(chunk)
+                if not left:
+                    peer.transport.unregisterProducer()
+
+            def stopProducing(self) -> None:
+                pass
+
+        peer.transport.registerProducer(Pushing(), False)
+
+    server.when_whole = script
+    reply = await connect(server.url).stream("/k")
+    tracemalloc.start()
+    try:
+        got = 0
+        async for part in reply.body:
+            got += len(part)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        reply.body.close()
+    assert got == size and peak < 8 * MI
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
