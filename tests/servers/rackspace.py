@@ -1,9 +1,9 @@
 """A double of Rackspace's identity service v2.0, which hands out the tokens of a real Swift.
 
 ``with Rackspace(swift) as rackspace``: ``rackspace.url`` is what openstack.url would be; the user ``carol`` has the API
-key ``rackspace.key``. ``asked`` counts the tokens that were handed out; ``life``: how many seconds it says they live;
-``broken``: answer with this status instead. The shape of the answer is that of Rackspace's API guide
-(docs-ospc.rackspace.com/cloud-identity, "Authenticate as user with password or API key").
+key ``rackspace.key``. ``tried`` counts the requests, ``asked`` the tokens that were handed out; ``life``: how many
+seconds it says they live; ``broken``: answer with this status instead. The shape of the answer is that of Rackspace's
+API guide (docs-ospc.rackspace.com/cloud-identity, "Authenticate as user with password or API key").
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Rackspace:
         self.life = life
         self.key = KEY
         self.asked = 0
+        self.tried = 0
         self.broken = 0
         self.regions = {REGION: swift.url, "DFW": "http://127.0.0.1:1"}
         self.default_region: str | None = REGION
@@ -68,6 +69,7 @@ class Rackspace:
         self._thread.join()
 
     def answer(self, path: str, document: Any) -> tuple[int, Any]:
+        self.tried += 1
         if self.broken:
             return self.broken, {"identityFault": {"code": self.broken, "message": "by request of the test"}}
         proof = {"RAX-KSKEY:apiKeyCredentials": {"username": USER, "apiKey": self.key}}

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from twisted.internet.defer import DeferredLock
 
-from gateway.api import BackendBusy, BackendDown, BackendError, Outgoing, Reply, Service, Timing, Values
+from gateway.api import BackendBusy, BackendError, Outgoing, Reply, Service, Timing, Values
 from gateway_openstack.answers import TokenRefused, judge_swift
 from gateway_openstack.identity import Identity, Token
 
@@ -85,8 +85,6 @@ class Account:
             expect=(200, 201, 203, 204),
         )
         token = identity.read(reply)
-        if identity.url.startswith("https:") and not token.url.startswith("https:"):
-            raise BackendDown(f"{identity.url} names a storage without TLS ({token.url}): tokens are not sent there")
         if token.url not in self._accounts:
             self._accounts[token.url] = account = Service(token.url, self._sign, judge=judge_swift, timing=self._timing)
             account.open()

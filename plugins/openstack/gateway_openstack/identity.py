@@ -67,8 +67,12 @@ class Identity:
 
     def read(self, reply: Reply) -> Token:
         """What the service answered. Raises BackendDown, and BackendUnfit where it has no storage for us."""
-        if self.kind == "v1":
-            return _read_v1(reply)
+        token = _read_v1(reply) if self.kind == "v1" else self._read_catalog(reply)
+        if not token.url.startswith("https:" if self.url.startswith("https:") else ("http:", "https:")):
+            raise BackendDown(f"{self.url} names the storage {token.url!r}: tokens are not sent there")
+        return token
+
+    def _read_catalog(self, reply: Reply) -> Token:
         document = read_json(reply.content)
         try:
             found = access.create(body=dict(document), auth_token=reply.headers.get("x-subject-token"))
@@ -131,7 +135,7 @@ def _told_by(url: str) -> str:
 
 def _read_v1(reply: Reply) -> Token:
     token, url = reply.headers.get("x-auth-token", ""), reply.headers.get("x-storage-url", "")
-    if not token or not url.startswith(("http://", "https://")):
+    if not token or not url:
         raise BackendDown("the authentication service answered without a token or a storage URL")
     life = reply.headers.get("x-auth-token-expires", "")
     return Token(token, url, float(life) if life.isdecimal() else None)

@@ -108,6 +108,14 @@ def test_v3_tells_life_and_storage(values: Settings) -> None:
     assert "'t'" not in repr(token)
 
 
+def test_a_token_never_leaves_tls(values: Settings) -> None:
+    plain = {"x_auth_token": "t", "x_storage_url": "http://storage.example/v1/AUTH_1"}
+    with pytest.raises(BackendDown, match="not sent"):
+        Identity(values("s", username="me", url="https://a.example/v1.0")).read(answer({}, **plain))
+    without = Identity(values("s", username="me", url="http://a.example/v1.0"))
+    assert without.read(answer({}, **plain)).url == plain["x_storage_url"]
+
+
 def test_the_region_is_never_guessed(values: Settings) -> None:
     settings = {"username": "me", "url": "https://a.example/v3", "project": "p"}
     with pytest.raises(BackendUnfit) as unfit:

@@ -162,8 +162,10 @@ async def test_a_renewal_that_fails_fails_for_all_who_wait(
     try:
         clock.advance(90_000)
         double.broken = 403
+        before = double.tried
         done = await defer.DeferredList([defer.ensureDeferred(_find(storage)) for _ in range(10)], consumeErrors=True)
         assert {type(reason.value) for _, reason in done} == {BackendDenied}  # type: ignore[attr-defined]
+        assert double.tried == before + 1, "a service in trouble is not asked once for each who waits"
         double.broken = 0
         await _find(storage)
         assert double.asked == 2
