@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.campaign.history import History, Pending, Written, content
 from tests.campaign.linear import NOTHING, Step, saw, saw_other, swapped, wrote
@@ -52,7 +54,7 @@ class Actor:
     def put(self, where: str, size: int = 1000, absent: bool = False) -> Written:
         """``absent``: only where the key is not there."""
         value = self.history.value(size, where)
-        more = {"if_none_match": "*"} if absent else {}
+        more: dict[str, Any] = {"if_none_match": "*"} if absent else {}
         done = swapped(None, value.id) if absent else wrote(value.id)
         with self.history.asking(where, f"put {value.id}{' if absent' if absent else ''}", done) as asked:
             answer = self._ask(asked, "PUT", f"/{where}", content(value.id, size), x_amz_meta_id=value.id, **more)
@@ -93,7 +95,11 @@ class Actor:
             self.history.asking(where, f"copy {id_} from {source}", wrote(id_)) as asked,
             self.history.asking(source, f"be copied to {id_}") as read,
         ):
-            more = {"x_amz_copy_source": source, "x_amz_metadata_directive": "REPLACE", "x_amz_meta_id": id_}
+            more: dict[str, Any] = {
+                "x_amz_copy_source": source,
+                "x_amz_metadata_directive": "REPLACE",
+                "x_amz_meta_id": id_,
+            }
             answer = self._ask(asked, "PUT", f"/{where}", **more)
             if answer is None:
                 return
@@ -121,19 +127,16 @@ class Actor:
         rows = "".join(f"<Object><Key>{key}</Key></Object>" for key in keys)
         body = f"<Delete>{rows}</Delete>".encode()
         digest = base64.b64encode(hashlib.md5(body).digest()).decode()
-        stack = [self.history.asking(f"{bucket}/{key}", "delete with others", wrote(None)) for key in keys]
-        asked = [each.__enter__() for each in stack]
-        try:
+        with ExitStack() as stack:
+            asking = (self.history.asking(f"{bucket}/{key}", "delete with others", wrote(None)) for key in keys)
+            asked = [stack.enter_context(each) for each in asking]
             answer = self._ask(asked[0], "POST", f"/{bucket}", body, {"delete": ""}, content_md5=digest)
-            if answer is not None:
-                deleted = answer.texts("Key")
-                for each, key in zip(asked, keys, strict=True):
-                    each.answer = (wrote(None) if key in deleted else NOTHING,)
-                    if key not in deleted:
-                        self._refused(each, answer)
-        finally:
-            for each in stack:
-                each.__exit__(None, None, None)
+            deleted = answer.texts("Key") if answer is not None and not answer.texts("Code") else []
+            for each, key in zip(asked, keys, strict=True):
+                if key in deleted:
+                    each.answer = (wrote(None),)
+                elif answer is not None:
+                    self._refused(each, answer)
 
     def get(self, where: str) -> Written | None:
         """What is there, whole; None where nothing is, or nobody answered."""
@@ -272,8 +275,8 @@ class Actor:
         method: str,
         path: str,
         body: bytes = b"",
-        query: dict[str, str] | None = None,
-        **more: str,
+        query: Any = None,
+        **more: Any,
     ) -> Answer | None:
         try:
             answer = self.client.ask(method, path, body, query or {}, **more)

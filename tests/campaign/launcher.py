@@ -30,7 +30,7 @@ def commit_before_blob() -> None:
         task.deferLater(reactor, 0.5, lambda: ensureDeferred(real(self, again)))
         return model.PutResult("later")
 
-    Location.put = put  # type: ignore[method-assign]
+    Location.put = put  # type: ignore[assignment,method-assign]
 
 
 def answer_before_commit() -> None:
