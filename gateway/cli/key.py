@@ -41,10 +41,10 @@ def add(name: str | None, access_key: str | None, secret_file: Path | None, as_j
         raise click.UsageError("--access-key and --secret-file go together")
     drawn = draw_pair()
     if access_key is not None and secret_file is not None:
-        drawn = access_key, secret_file.read_text().strip()
+        drawn = access_key, secret_file.read_text("utf-8", "replace").strip()
         if not re.fullmatch(r"[A-Za-z0-9_.-]{3,128}", access_key):
             raise click.BadParameter("3 to 128 letters, digits, '.', '_' and '-'", param_hint="--access-key")
-        if not drawn[1] or not drawn[1].isprintable():
+        if not drawn[1] or not drawn[1].isprintable() or "\N{REPLACEMENT CHARACTER}" in drawn[1]:
             raise click.BadParameter("one line of text is expected in it", param_hint="--secret-file")
 
     async def work(catalogue: Catalogue, settings: NodeSettings) -> Account:
@@ -120,5 +120,5 @@ async def account_of(catalogue: Catalogue, name: str | None) -> Account:
     if not accounts:
         raise Refused("there is no account yet; `gateway account add NAME` makes one")
     if len(accounts) > 1:
-        raise click.UsageError(f"say whose key: --account {'|'.join(one.name for one in accounts)}")
+        raise click.UsageError(f"say whose: --account {'|'.join(one.name for one in accounts)}")
     return accounts[0]

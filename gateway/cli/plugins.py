@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from gateway.plugins.loading import Plugin
 
 DEFAULT = Path("tahoe.cfg")
+REQUIRED_WORD = "(required)"
 
 
 @click.command()
 @click.option(
     "-c",
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, readable=False),
     help="Import what this configuration names, as a start does; without it ./tahoe.cfg, else all are imported.",
 )
 @click.option("--settings", "details", is_flag=True, help="With their settings and secrets (imports each plugin).")
@@ -43,7 +44,9 @@ def plugins(config: Path | None, details: bool, as_json: bool) -> None:
         kit = f"kit {row['kit']}" if row["kit"] is not None else "kit -"
         click.echo(f"{row['backend']}\t{row['distribution']} {row['version']}\t{kit}\t{_state(row)}")
         for line in row.get("settings", ()):
-            click.echo(f"    {line['key']}  {line['kind']}, default {line['default']}: {line['help']}")
+            default = line["default"]
+            absent = default if default == REQUIRED_WORD else f"default {default}" if default else "optional"
+            click.echo(f"    {line['key']}  {line['kind']}, {absent}: {line['help']}")
         for secret in row.get("secrets", ()):
             click.echo(f"    private/{secret['file']}  {secret['help']}")
 
@@ -106,7 +109,7 @@ def _declared(backend: Any) -> dict[str, Any]:
         {
             "key": setting.key,
             "kind": setting.kind,
-            "default": "(required)" if setting.default is REQUIRED else setting.default,
+            "default": REQUIRED_WORD if setting.default is REQUIRED else setting.default,
             "help": setting.help,
         }
         for setting in backend.settings

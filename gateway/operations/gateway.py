@@ -40,7 +40,7 @@ class Gateway:
         return found
 
     def location_for(self, constraint: str, host: str) -> str:
-        """Where a new bucket lives: where its LocationConstraint says, else where the called host does, else the default.
+        """Where a new bucket lives: where its LocationConstraint says, else where the host does, else the default.
 
         With one location any constraint is only remembered, as clients expect of any region's name.
         """

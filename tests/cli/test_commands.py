@@ -83,6 +83,9 @@ def test_keys_are_drawn_imported_listed_and_revoked(folder: Path, run: Run) -> N
     (folder / "word").write_text("brought along\n")
     brought = run("key", "add", "--account", "alice", "--access-key", "AKMINE", "--secret-file", "porch/word", *at)
     assert "brought along" not in brought.stdout
+    (folder / "noise").write_bytes(b"\xff\xfe")
+    noise = ("--access-key", "AKNOISE", "--secret-file", "porch/noise")
+    assert "one line of text" in run("key", "add", "--account", "alice", *noise, *at, code=2).stderr
     run("key", "add", "--access-key", "ALONE", *at, code=2)
     run("key", "add", "--account", "nobody", *at, code=1)
     listed = run("key", "list", "--json", *at).stdout
@@ -112,6 +115,9 @@ def test_plugins_tell_where_they_come_from_and_what_they_want(run: Run) -> None:
     assert rows["memory"]["distribution"] == "txgateway" and rows["local"]["distribution"] == "txgateway-local"
     assert "local.path" in {setting["key"] for setting in rows["local"]["settings"]}
     assert "settings" not in json.loads(run("plugins", "--json").stdout)[0]
+    shown = run("plugins", "--settings").stdout
+    assert "local.path  path, default storage: " in shown and "azure.account  text, (required): " in shown
+    assert "azure.url  url, optional: " in shown
 
 
 @pytest.mark.parametrize("asked", [["run"], ["check"], ["account", "list"], ["ls", "-c", "absent.cfg"]])
