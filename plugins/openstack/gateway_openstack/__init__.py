@@ -43,7 +43,7 @@ from gateway.api import (
     pack_metadata,
     timing_settings,
 )
-from gateway_openstack.answers import etag
+from gateway_openstack.answers import Overtaken, etag
 from gateway_openstack.identity import KEY, KINDS, RACKSPACE
 from gateway_openstack.segments import HIDDEN, Segments
 from gateway_openstack.storage import META, PAGE, UPLOAD, Found, Storage
@@ -129,7 +129,7 @@ class OpenStackBackend(Segments):
             return PutResult(await self._storage.put(request.name, request.body, request.size, headers))
         upload = secrets.token_hex(8)
         headers |= {"If-None-Match": "*", UPLOAD: upload}
-        with suppress(BlobExists):  # perhaps it is ours, and only the first answer was lost
+        with suppress(BlobExists, Overtaken):  # perhaps it is ours, and only the first answer was lost
             await self._storage.put(request.name, request.body, request.size, headers)
         return PutResult((await self._storage.settle(request.name, upload)).fingerprint)
 

@@ -126,6 +126,21 @@ async def test_tokens_that_end_early_under_load(build: Build, folder: str, make_
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_small_body_is_sent_again(build: Build, folder: str, make_container: Make) -> None:
+    with Swift(token_life=2) as short, Rackspace(short) as double:
+        make_container(*short.token(), "blobs")
+        backend = build(rackspace.KEY, url=double.url, username=rackspace.USER)
+        await backend.open()
+        try:
+            await task.deferLater(reactor, 3.5)  # Swift counts whole seconds
+            await put(backend, f"{folder}/a", b"small")
+            assert await fetch(backend, f"{folder}/a") == b"small"
+            assert double.asked == 2
+        finally:
+            await backend.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_body_on_its_way_when_the_token_ends(build: Build, folder: str, make_container: Make) -> None:
     """It cannot be sent again: the caller hears that it should come back, and finds a new token then."""
 
@@ -139,7 +154,7 @@ async def test_a_body_on_its_way_when_the_token_ends(build: Build, folder: str, 
         backend = build(rackspace.KEY, url=double.url, username=rackspace.USER)
         await backend.open()
         try:
-            await task.deferLater(reactor, 2.5)
+            await task.deferLater(reactor, 3.5)  # Swift counts whole seconds
             body = StreamBody(chunks(), 40 * 65536, lambda: None)
             with pytest.raises(BackendBusy):
                 await backend.put(PutRequest(name=f"{folder}/a", body=body, size=40 * 65536))
