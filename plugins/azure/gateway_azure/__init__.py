@@ -27,6 +27,7 @@ from gateway.api import (
     Body,
     BytesBody,
     Capabilities,
+    ChosenPart,
     CompleteMPURequest,
     CompleteMPUResult,
     CreateMPURequest,
@@ -71,7 +72,9 @@ JOINED = f"{META}gwjoined"  # on a blob that an upload made: which upload, of wh
 
 _NAME = re.compile(r"[a-z0-9]{1,40}(/[a-z0-9]{1,40}){0,2}")
 _PREFIX = re.compile(r"([\w-][\w.-]*/)*([\w-][\w.-]*)?", re.ASCII)
-_RECEIPT = re.compile(r"\d{5}[0-9a-f]{8}(\d{2})")  # the part's number, a nonce, and how many blocks hold the part
+_RECEIPT = re.compile(
+    r"([0-9]{5})[0-9a-f]{8}([0-9]{2})"
+)  # the part's number, a nonce, and how many blocks hold the part
 _LISTED = 500  # blobs that are asked for at once: about half of the largest document
 _PROBE = 4096  # bytes
 _BLOCK_BLOB = {"x-ms-blob-type": "BlockBlob"}
@@ -242,7 +245,7 @@ class AzureBackend:
 
     async def _join(self, request: CompleteMPURequest, mark: str) -> Reply:
         """Commit the blocks, or find that another call of the same upload has done so."""
-        blocks = [block for part in request.parts for block in _blocks(request.token, part.receipt)]
+        blocks = [block for part in request.parts for block in _blocks(request.token, part)]
         try:
             marker = await self._container.head(_marker(request.name, request.token))
             headers = {name: value for name, value in marker.headers.items() if name.startswith(META)}
@@ -326,12 +329,12 @@ def _block(token: str, stem: str, number: int) -> str:
     return base64.b64encode(f"{token}{stem}{number:02d}".encode()).decode()
 
 
-def _blocks(token: str, receipt: str) -> Iterator[str]:
-    """The ids of a part's blocks. Raises BlobMissing where we never gave such a receipt."""
-    given = _RECEIPT.fullmatch(receipt)
-    if given is None:
-        raise BlobMissing(f"no part has the receipt {receipt[:100]!r}")
-    return (_block(token, receipt[:-2], number) for number in range(int(given[1])))
+def _blocks(token: str, part: ChosenPart) -> Iterator[str]:
+    """The ids of a part's blocks. Raises BlobMissing where we never gave such a receipt for this part."""
+    given = _RECEIPT.fullmatch(part.receipt)
+    if given is None or int(given[1]) != part.number or (int(given[2]) == 0) != (part.size == 0):
+        raise BlobMissing(f"part {part.number} has not the receipt {part.receipt[:100]!r}")
+    return (_block(token, part.receipt[:-2], number) for number in range(int(given[2])))
 
 
 async def _read_nothing(body: Body) -> None:

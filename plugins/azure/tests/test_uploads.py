@@ -133,6 +133,30 @@ async def test_completions_at_once_give_one_answer(opened: Opened) -> None:
             assert len({result.fingerprint for _, result in done}) == 1
 
 
+@pytest.mark.parametrize(
+    ("number", "size", "receipt"),
+    [
+        (2, 4, "000012345678901"),  # of another part
+        (1, 4, "000011234567800"),  # of a part without bytes
+        (1, 0, "000011234567801"),  # of a part with some
+        (1, 4, "000011234567801"),  # never given
+        (1, 4, "00001123456780"),
+        (1, 4, "00001123456Z801"),
+        (1, 4, "\u0661\u0661\u0661\u0661\u06611234567801"),
+        (1, 4, ""),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_receipt_that_was_not_given_is_missing(opened: Opened, number: int, size: int, receipt: str) -> None:
+    async with opened() as backend:
+        token = await begin(backend)
+        real = await send(backend, token, 1, b"data")
+        with pytest.raises(BlobMissing):
+            await complete(backend, token, ChosenPart(number=number, size=size, receipt=receipt))
+        await complete(backend, token, real)
+        assert await read(backend) == b"data"
+
+
 @pytest_twisted.ensureDeferred
 async def test_other_parts_are_another_answer(opened: Opened) -> None:
     async with opened() as backend:
@@ -163,7 +187,7 @@ async def test_an_abort_frees_the_blocks_at_once_and_leaves_no_trace(opened: Ope
         await backend.abortMPU(AbortMPURequest(name="up", token=token))
         assert await names(backend, "") == []
         with pytest.raises(BlobMissing):
-            await backend._commit("up", list(gateway_azure._blocks(token, part.receipt)), {}, if_absent=True)
+            await backend._commit("up", list(gateway_azure._blocks(token, part)), {}, if_absent=True)
         with pytest.raises(BlobMissing):
             await complete(backend, token, part)
 
