@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets as random_names
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from gateway.node.read import Place
 from gateway.plugins.location import Location
 from gateway.plugins.wrapping import Answer, Wrapper
 from gateway.testing.contract import BackendContract
+from gateway.testing.stage import turns
 
 
 @dataclass(slots=True)
@@ -57,11 +59,14 @@ class Trial:
         self.fault: BackendError | None = None
         self._place = place
         self._tell = tell
+        self._before: dict[int, Any] = {}
         TestPlace.patience = patience
 
     @pytest.fixture(scope="session")
-    def place(self) -> Place:
+    def place(self, request: pytest.FixtureRequest) -> Place:
         """A place that answers; else the run ends here, not with the same failure in every test."""
+        pytest_twisted.blockon(turns(1))
+        self._heed_signals(request.session)
         try:
             pytest_twisted.blockon(ensureDeferred(self._knock()))
         except BackendError as fault:
@@ -108,7 +113,21 @@ class Trial:
         elif report.skipped and isinstance(report.longrepr, tuple):
             promise.skipped = report.longrepr[2].removeprefix("Skipped: ")
 
+    def _heed_signals(self, session: pytest.Session) -> None:
+        """Ctrl-C and SIGTERM end the run after the test that runs; the second one, at once.
+
+        To be called when the reactor runs: it would swallow the one, and stop for the other with nobody told.
+        """
+
+        def stop(number: int, frame: object) -> None:
+            session.shouldstop = "asked to stop"
+            signal.signal(number, signal.SIG_DFL)
+
+        self._before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
     def pytest_sessionfinish(self) -> None:
+        for number, handling in self._before.items():
+            signal.signal(number, handling)
         self._told()
 
     def _told(self) -> None:
