@@ -83,7 +83,6 @@ class Client:
             headers["content-length"] = str(size)  # Twisted keeps it apart
         body = Download(self._reactor, size, self._timing.idle, 1 if whole else RATE, what)
         response.deliverBody(body)
-        body.pace()
         return Reply(response.code, headers, body)
 
 

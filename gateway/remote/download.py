@@ -55,7 +55,7 @@ class Download(Protocol):
             return
         self._buffer.append(data)
         self._held += len(data)
-        self.pace()
+        self._pace()
         self._wake()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -67,7 +67,7 @@ class Download(Protocol):
             self._end = BackendDown(f"{self._what}: the connection closed in a body, {cut}")
         self._wake()
 
-    def pace(self) -> None:
+    def _pace(self) -> None:
         """Pause or resume the connection, as the buffer has it."""
         if self._ended or self.transport is None:
             return
@@ -106,7 +106,7 @@ class Download(Protocol):
             chunks.append(self._buffer.popleft())
             size += len(chunks[-1])
         self._held -= size
-        self.pace()
+        self._pace()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def close(self) -> None:

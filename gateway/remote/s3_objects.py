@@ -37,20 +37,24 @@ _TYPE = {"content-type": "application/octet-stream"}
 class S3Dialect:
     """``meta`` begins the names of metadata headers; ``create_only`` are the headers of a put that replaces nothing.
 
-    ``look_first``: the service may ignore these, so ask for the blob before. ``generation``: the header that tells a
-    blob's generation, and the one that makes a delete depend on it.
+    ``look_first``: the service may ignore these, so ask for the blob before. ``complete_only`` are those of a Complete,
+    where the service may know them. ``generation``: the header that tells a blob's generation, and the one that makes a
+    delete depend on it. ``kept`` goes with every new object.
     """
 
     meta: str = "x-amz-meta-"
     create_only: tuple[str, str] = ("if-none-match", "*")
     look_first: bool = False
+    complete_only: tuple[str, str] | None = None
     generation: tuple[str, str] | None = None
+    kept: tuple[tuple[str, str], ...] = ()
 
 
 class S3Objects:
     """The blobs whose keys begin with ``prefix`` in ``bucket``; ``refuses`` is as in Capabilities.
 
-    Few services make a Complete depend on anything, so completeMPU looks first: its ``if_absent`` has no one winner.
+    Few services make a Complete depend on anything, so completeMPU looks first: elsewhere its ``if_absent`` has no one
+    winner.
     """
 
     def __init__(
@@ -180,8 +184,14 @@ class S3Objects:
 
     async def _join(self, request: model.CompleteMPURequest, mark: str, upload: str) -> Reply:
         """Complete the upload, or find that another call has done so."""
+        headers = dict(_TYPE)
+        if request.if_absent and self._dialect.complete_only is not None:
+            headers |= [self._dialect.complete_only]
         try:
-            reply = await self._ask("POST", request.name, {"uploadId": upload}, _TYPE, _part_list(request.parts))
+            params = {"uploadId": upload}
+            reply = await self._ask("POST", request.name, params, headers, _part_list(request.parts), expect=(200, 412))
+            if reply.status == 412:
+                raise BlobExists(request.name)
             if read_xml(reply.content).tag != "CompleteMultipartUploadResult":  # a failure may come as a 200
                 raise judge_s3_grammar(Refusal("POST", self._path(request.name), 500, {}, reply.content))
         except BlobMissing:
@@ -245,7 +255,8 @@ class S3Objects:
         return f"{self._bucket}/{self._prefix}{name}"
 
     def _described(self, metadata: Mapping[str, str]) -> dict[str, str]:
-        return {**_TYPE, **{f"{self._dialect.meta}{name}": value for name, value in pack(metadata).items()}}
+        packed = {f"{self._dialect.meta}{name}": value for name, value in pack(metadata).items()}
+        return {**_TYPE, **dict(self._dialect.kept), **packed}
 
 
 def fingerprint(reply: Reply) -> str:

@@ -6,51 +6,50 @@
 from __future__ import annotations
 
 import re
-import secrets
-from contextlib import suppress
+from urllib.parse import urlsplit
 
 from gateway.api import (
     METADATA_PAIRS,
     METADATA_SIZE,
-    BackendDown,
-    BlobChanged,
-    BlobExists,
-    BlobMissing,
+    BackendUnfit,
     Capabilities,
-    DeleteRequest,
-    DeleteResult,
-    EmptyBody,
-    GetRequest,
-    GetResult,
-    HeadRequest,
-    HeadResult,
-    HealthcheckRequest,
-    HealthcheckResult,
-    ListedBlob,
     ListRequest,
-    ListResult,
-    PutRequest,
-    PutResult,
-    Reply,
+    S3Dialect,
+    S3Objects,
     Secret,
+    Service,
     Setting,
+    Timing,
     Values,
     hookimpl,
-    read_xml,
     timing_settings,
 )
-from gateway_s3.bucket import AMAZON, Bucket, etag, iso_date, refuses
-from gateway_s3.uploads import Uploads
+from gateway_s3.refusals import FIXES, Denied, OtherRegion, judge_s3
+from gateway_s3.signing import Credentials, Signer, from_profile, given
+
+AMAZON = "s3.amazonaws.com"
+FIRST_REGION = "us-east-1"  # what every service of the protocol takes, or answers with the right one
 
 _GIB = 1024**3
 _MIB = 1024**2
-_LISTED = 1000  # the most that S3 lists in a page
-_PROBE = 1024  # bytes
-_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_LONGEST = 1024  # bytes of a key
+_ROOM = 256  # of these, kept free for the prefix
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # none of these survives XML
 
 
-class S3Backend(Uploads):
-    """A bucket as a location."""
+def refuses(name: str) -> str | None:
+    """Why a blob cannot have this name: S3 would take nearly any, but proxies and clients change some."""
+    if _CONTROL.search(name):
+        return f"{name[:100]!r} has control characters"
+    if any(segment in ("", ".", "..") for segment in name.split("/")):
+        return f"a segment of {name[:100]!r} is empty, '.' or '..'"
+    if len(name.encode()) > _LONGEST - _ROOM:
+        return f"{name[:100]!r}... is longer than {_LONGEST - _ROOM} bytes"
+    return None
+
+
+class S3Backend(S3Objects):
+    """A bucket, or what begins with ``s3.prefix`` in it, as a location."""
 
     settings = (
         Setting("s3.access_key_id", "text", "Access key; required unless s3.profile is set.", default=None),
@@ -84,122 +83,62 @@ class S3Backend(Uploads):
         refuses=refuses,
     )
 
+    put = hookimpl(S3Objects.put)
+    get = hookimpl(S3Objects.get)
+    head = hookimpl(S3Objects.head)
+    delete = hookimpl(S3Objects.delete)
+    list = hookimpl(S3Objects.list)
+    healthcheck = hookimpl(S3Objects.healthcheck)
+    createMPU = hookimpl(S3Objects.createMPU)  # noqa: N815
+    uploadPart = hookimpl(S3Objects.uploadPart)  # noqa: N815
+    completeMPU = hookimpl(S3Objects.completeMPU)  # noqa: N815
+    abortMPU = hookimpl(S3Objects.abortMPU)  # noqa: N815
+
     def __init__(self, values: Values) -> None:
-        super().__init__(Bucket(values))
+        bucket, prefix, encryption = values["s3.bucket"], values["s3.prefix"], values["s3.encryption"]
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}", bucket):
+            raise BackendUnfit(f"{bucket!r} is no bucket's name", key="s3.bucket", fix="write the bucket's name")
+        if prefix and (refuses(prefix.removesuffix("/")) or len(prefix.encode()) > _ROOM):
+            raise BackendUnfit(f"{prefix!r} cannot begin a key", key="s3.prefix", fix="choose a short, plain prefix")
+        self._values = values
+        self._credentials = None if values["s3.profile"] is not None else given(values)
+        kept = () if encryption == "none" else (("x-amz-server-side-encryption", encryption),)
+        dialect = S3Dialect(complete_only=("if-none-match", "*"), kept=kept)
+        super().__init__(self._connect(Credentials("", ""), FIRST_REGION), bucket, prefix, dialect, refuses)
 
     async def open(self) -> None:
         """Find the bucket and its region. Raises BackendUnfit, BackendDown."""
-        await self._bucket.open()
+        credentials = self._credentials or from_profile(self._values["s3.profile"])
+        written: str | None = self._values["s3.region"]
+        try:
+            await self._look(credentials, written or FIRST_REGION)
+        except OtherRegion as fault:
+            if written is not None:
+                fix = f"write s3.region = {fault.region}, or remove the line"
+                raise BackendUnfit(f"the bucket is not in {written}", key="s3.region", fix=fix) from fault
+            await self._look(credentials, fault.region)
+
+    async def _look(self, credentials: Credentials, region: str) -> None:
+        """Connect, and see whether the bucket is there and lets us in."""
+        self._service = self._connect(credentials, region)
+        self._service.open()
+        try:
+            await self.list(ListRequest(limit=1))
+        except Denied as fault:
+            await self.close()
+            key = "s3.bucket" if fault.code == "AccessDenied" else "s3.access_key_id"
+            raise BackendUnfit(str(fault), key=key, fix=FIXES.get(fault.code, FIXES["AccessDenied"])) from fault
+        except BaseException:
+            await self.close()
+            raise
+
+    def _connect(self, credentials: Credentials, region: str) -> Service:
+        url: str = self._values["s3.url"]
+        parts = urlsplit(url)
+        if parts.hostname == AMAZON and region != FIRST_REGION:
+            url = f"{parts.scheme}://s3.{region}.amazonaws.com"  # Amazon's other regions have names of their own
+        return Service(url, Signer(credentials, region), judge=judge_s3, timing=Timing.read(self._values, "s3"))
 
     async def close(self) -> None:
         """Fine twice."""
-        await self._bucket.close()
-
-    @hookimpl
-    async def put(self, request: PutRequest) -> PutResult:
-        headers = self._bucket.described(request.metadata)
-        if request.if_absent:
-            headers["if-none-match"] = "*"
-        reply = await self._bucket.ask(
-            "PUT",
-            request.name,
-            headers=headers,
-            body=request.body,
-            expect=(200, 409, 412) if request.if_absent else (200,),
-            idempotent=not request.if_absent,  # said twice, it would take our own blob for another's
-        )
-        if reply.status != 200:  # 409: several at once, and another one was first
-            raise BlobExists(request.name)
-        return PutResult(etag(reply))
-
-    @hookimpl
-    async def get(self, request: GetRequest) -> GetResult:
-        if request.length == 0:
-            return await self._nothing(request)
-        headers = {} if request.expect is None else {"if-match": f'"{request.expect}"'}
-        if request.start or request.length is not None:
-            last = "" if request.length is None else request.start + request.length - 1
-            headers["range"] = f"bytes={request.start}-{last}"
-        path = self._bucket.path(request.name)
-        reply = await self._bucket.service.stream(path, headers=headers, expect=(200, 206, 412, 416))
-        if reply.status == 416:
-            reply.body.close()
-            return await self._nothing(request)
-        try:
-            fingerprint = "" if reply.status == 412 else etag(reply)
-            if reply.status == 412 or request.expect not in (None, fingerprint):  # not everyone knows If-Match
-                raise BlobChanged(request.name)
-            return GetResult(_whole_size(reply, request), fingerprint, body=reply.body)
-        except BaseException:
-            reply.body.close()
-            raise
-
-    async def _nothing(self, request: GetRequest) -> GetResult:
-        """A range that has no bytes."""
-        found = await self._bucket.head(request.name)
-        if request.expect not in (None, found.fingerprint):
-            raise BlobChanged(request.name)
-        return GetResult(found.size, found.fingerprint, body=EmptyBody())
-
-    @hookimpl
-    async def head(self, request: HeadRequest) -> HeadResult:
-        found = await self._bucket.head(request.name)
-        return HeadResult(found.size, found.fingerprint, found.metadata, found.modified)
-
-    @hookimpl
-    async def delete(self, request: DeleteRequest) -> DeleteResult:
-        with suppress(BlobMissing):
-            if request.expect is not None and (await self._bucket.head(request.name)).fingerprint != request.expect:
-                raise BlobChanged(request.name)
-            await self._bucket.ask("DELETE", request.name, expect=(200, 204))
-        return DeleteResult()
-
-    @hookimpl
-    async def list(self, request: ListRequest) -> ListResult:
-        params = {"list-type": "2", "max-keys": str(min(request.limit, _LISTED))}
-        params["prefix"] = self._bucket.prefix + request.prefix
-        if request.after:
-            params["start-after"] = self._bucket.prefix + request.after
-        reply = await self._bucket.service.ask("GET", f"/{self._bucket.name}", params=params)
-        page = read_xml(reply.content)
-        blobs = tuple(
-            ListedBlob(
-                (each.findtext("Key") or "").removeprefix(self._bucket.prefix),
-                int(each.findtext("Size") or 0),
-                (each.findtext("ETag") or "").strip('"'),
-                iso_date(each.findtext("LastModified")),
-            )
-            for each in page.iter("Contents")
-        )
-        more = page.findtext("IsTruncated") == "true" and blobs
-        return ListResult(blobs, blobs[-1].name if more else None)
-
-    @hookimpl
-    async def healthcheck(self, request: HealthcheckRequest) -> HealthcheckResult:
-        told = secrets.token_bytes(_PROBE)
-        try:
-            await self._bucket.ask("PUT", request.probe, headers=self._bucket.described({}), body=told)
-            if (await self._bucket.ask("GET", request.probe)).content != told:
-                raise BackendDown(f"bucket {self._bucket.name} does not give back what was written")
-        finally:
-            await self._bucket.ask("DELETE", request.probe, expect=(200, 204))
-        return HealthcheckResult()
-
-
-def _whole_size(reply: Reply, request: GetRequest) -> int:
-    """The whole object's size. Raises BackendDown where the reply is not the range that was asked for."""
-    size = reply.body.size
-    wanted = request.length
-    if size is None:
-        raise BackendDown(f"{request.name}: the service does not say how many bytes it sends")
-    shown = reply.headers.get("content-range")
-    if shown is None:
-        if reply.status == 206 or request.start or (wanted is not None and size > wanted):
-            raise BackendDown(f"{request.name}: the service ignores ranges")
-        return size
-    match = _RANGE.fullmatch(shown)
-    first, last, whole = map(int, match.groups()) if match else (-1, -1, -1)
-    end = whole if wanted is None else min(whole, request.start + wanted)
-    if (first, last + 1, size) != (request.start, end, end - request.start):
-        raise BackendDown(f"{request.name}: the service answers with another range: {shown!r} of {size} bytes")
-    return whole
+        await self._service.close()

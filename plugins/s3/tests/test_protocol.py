@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -192,8 +193,8 @@ async def test_a_region_that_is_none_is_not_believed(build: Any, server: RawServ
     ("status", "content", "kind"),
     [
         (404, error("NoSuchKey"), BlobMissing),
-        (404, error("NoSuchBucket"), BackendDown),
-        (404, b"", BlobMissing),
+        (404, error("NoSuchBucket"), BackendUnfit),
+        (404, b"", BackendDown),
         (403, error("AccessDenied"), BackendDenied),
         (403, error("RequestTimeTooSkewed"), BackendDenied),
         (403, b"<html>a proxy's page", BackendDenied),
@@ -314,10 +315,10 @@ def there(mark: str = MARK, size: int = 5) -> Callable[[Peer], None]:
 
 @pytest_twisted.ensureDeferred
 async def test_completing_tells_the_parts_and_looks_at_the_result(backend: Any, server: RawServer) -> None:
-    server.scripts = [answer(content=b"   \n" + JOINED), there()]
+    server.scripts = [answer(404), answer(content=b"   \n" + JOINED), there()]
     result = await backend.completeMPU(COMPLETE)
     assert (result.fingerprint, [(blob.name, blob.size) for blob in result.blobs]) == ("e-2", [("k", 5)])
-    assert server.heads[0].startswith(b"POST /attic/k?uploadId=up%26load HTTP")
+    assert server.heads[1].startswith(b"POST /attic/k?uploadId=up%26load HTTP")
 
 
 @pytest.mark.parametrize(
@@ -333,7 +334,7 @@ async def test_completing_tells_the_parts_and_looks_at_the_result(backend: Any, 
 async def test_200_with_an_error_is_a_failure(
     backend: Any, server: RawServer, content: bytes, kind: type[Exception]
 ) -> None:
-    server.scripts = [answer(content=content)]
+    server.scripts = [answer(404), answer(content=content)]
     server.when_whole = there()
     with pytest.raises(kind):
         await backend.completeMPU(COMPLETE)
@@ -341,14 +342,14 @@ async def test_200_with_an_error_is_a_failure(
 
 @pytest_twisted.ensureDeferred
 async def test_a_completion_whose_answer_was_lost_is_recognised(backend: Any, server: RawServer) -> None:
-    server.scripts = [lambda peer: peer.cut(), answer(404, error("NoSuchUpload")), there()]
+    server.scripts = [answer(404), lambda peer: peer.cut(), answer(404, error("NoSuchUpload")), there()]
     assert (await backend.completeMPU(COMPLETE)).fingerprint == "e-2"
 
 
-@pytest.mark.parametrize("found", [there(mark="f" * 16), there(size=4), answer(404)])
+@pytest.mark.parametrize("found", [there(mark="f" * 16), answer(404)])
 @pytest_twisted.ensureDeferred
 async def test_an_upload_that_is_gone_did_not_make_that_blob(backend: Any, server: RawServer, found: Any) -> None:
-    server.scripts = [answer(404, error("NoSuchUpload")), found]
+    server.scripts = [answer(404), answer(404, error("NoSuchUpload")), found]
     with pytest.raises(BlobMissing):
         await backend.completeMPU(COMPLETE)
 
@@ -356,9 +357,17 @@ async def test_an_upload_that_is_gone_did_not_make_that_blob(backend: Any, serve
 @pytest.mark.parametrize("found", [there(size=4), answer(404)])
 @pytest_twisted.ensureDeferred
 async def test_a_joined_blob_of_another_size_is_none(backend: Any, server: RawServer, found: Any) -> None:
-    server.scripts = [answer(content=JOINED), found]
-    with pytest.raises(BackendDown):
+    server.scripts = [answer(404), answer(content=JOINED), found]
+    with pytest.raises((BackendDown, BlobMissing)):
         await backend.completeMPU(COMPLETE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_completion_may_depend_on_absence(backend: Any, server: RawServer) -> None:
+    server.scripts = [answer(404), answer(412, error("PreconditionFailed"))]
+    with pytest.raises(BlobExists):
+        await backend.completeMPU(replace(COMPLETE, if_absent=True))
+    assert header(server.heads[-1], "if-none-match") == "*"
 
 
 @pytest_twisted.ensureDeferred
