@@ -100,7 +100,7 @@ class Actor:
                 "x_amz_metadata_directive": "REPLACE",
                 "x_amz_meta_id": id_,
             }
-            answer = self._ask(asked, "PUT", f"/{where}", **more)
+            answer = self._ask(asked, "PUT", f"/{where}", x_amz_meta_id=id_, **more)
             if answer is None:
                 return
             if answer.status != 200 or not answer.texts("ETag"):
