@@ -13,6 +13,8 @@ from gateway.model import Call, Facts, Reply
 from gateway.wire.route import route
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+# What proxies add (RFC 7239, RFC 9110 section 7.6.3, and custom).
+FORWARDED = frozenset(("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"))
 FACTS = Facts(operation="Page")  # the observer leaves these out
 
 
@@ -73,7 +75,8 @@ class Pages:
             return None
         if call.method not in ("GET", "HEAD"):
             return _json(405, {"error": "GET or HEAD"}, ("Allow", "GET, HEAD"))
-        return page(_is_loopback(call.peer))
+        # behind a proxy on this machine every stranger is a loopback peer
+        return page(_is_loopback(call.peer) and not FORWARDED.intersection(call.headers))
 
     def _names_a_bucket(self, call: Call) -> bool:
         try:

@@ -86,6 +86,14 @@ async def test_metrics_for_loopback(peer: str) -> None:
     assert dict(reply.headers)["Content-Type"].startswith("text/plain; version=0.0.4")
 
 
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "via", "x-real-ip"])
+@pytest_twisted.ensureDeferred
+async def test_what_a_proxy_on_this_machine_forwards_is_a_strangers(header: str) -> None:
+    call = Call("0123456789ABCDEF", "GET", "/_/metrics", "", {"host": "h", header: "x"}, EmptyBody(), "::1", False, 0.0)
+    reply = await pages().answer(call)
+    assert reply is not None and reply.status == 403
+
+
 @pytest.mark.parametrize("peer", [FAR, "2001:db8::1", "::ffff:192.0.2.1", "127.0.0.1.evil"])
 @pytest_twisted.ensureDeferred
 async def test_metrics_for_others(peer: str) -> None:
