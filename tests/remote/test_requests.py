@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
-from gateway.bodies import BytesBody
+from gateway.bodies import BytesBody, StreamBody
 from gateway.errors import BackendDenied, BackendDown
 from gateway.testing.pours import KI, MI, Pour, sample
 from gateway.testing.stage import turns
@@ -126,6 +126,24 @@ async def test_what_a_body_raises_comes_out_and_the_service_never_has_it_whole(
         await peer.gone
         assert not peer._complete(), "the service has the whole body"
     assert len(server.heads) <= 1, "a body that streams cannot be sent again"
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+@pytest_twisted.ensureDeferred
+async def test_the_last_chunk_waits_for_the_bodys_end(service: Any, server: Any, size: int) -> None:
+    """A digest is wrong, a signature is forged: the source knows only when all bytes are out."""
+
+    async def disowned() -> Any:
+        for at in range(0, size, 1000):
+            yield sample(size)[at : at + 1000]
+        await turns(10, 0.01)
+        raise ValueError("not what was signed")
+
+    with pytest.raises(ValueError, match="signed"):
+        await service.ask("PUT", "/k", body=StreamBody(disowned(), size, lambda: None))
+    for peer in server.peers:
+        await peer.gone
+        assert not peer._complete()
 
 
 @pytest.mark.parametrize("size", [10, 300_000])
