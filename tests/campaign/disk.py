@@ -229,18 +229,24 @@ class Disk:
             for at in [at for at, each in self.pending.items() if at < event.before and _place(each) == event.file]:
                 self.kept.append(self.pending.pop(at))
 
-    def states(self, draw: random.Random, more: int = 4) -> Iterator[tuple[Write | Entry, ...]]:
-        """What of the pending may have reached the disk: nothing, all, each alone, all but each, ``more`` random
-        choices, and the last write torn. At most sixteen of "each" where there are more."""
+    def states(self, draw: random.Random) -> Iterator[tuple[Write | Entry, ...]]:
+        """What of the pending may have reached the disk, each choice once."""
+        seen, known = set(), {id(each) for each in self.pending.values()}
+        for chosen in self._choices(draw):
+            mark = tuple((id(each) if id(each) in known else hash(each)) for each in chosen)
+            if mark not in seen:
+                seen.add(mark)
+                yield chosen
+
+    def _choices(self, draw: random.Random) -> Iterator[tuple[Write | Entry, ...]]:
+        """Nothing, all, each alone, all but each (at most sixteen of these), four random ones, the last write torn."""
         left = list(self.pending.values())
         yield ()
-        if not left:
-            return
         yield tuple(left)
         for at in sorted(draw.sample(range(len(left)), min(16, len(left)))):
             yield (left[at],)
             yield (*left[:at], *left[at + 1 :])
-        for _ in range(more):
+        for _ in range(4):
             yield tuple(each for each in left if draw.random() < 0.5)
         last = max((at for at, each in enumerate(left) if isinstance(each, Write) and each.data), default=-1)
         if last >= 0:

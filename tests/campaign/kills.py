@@ -10,6 +10,7 @@ import itertools
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +20,7 @@ from tests.campaign.actor import Actor, Upload
 from tests.campaign.history import History
 from tests.campaign.launcher import CONTROLS
 from tests.campaign.stories import BUCKET, STORIES, Scene, Story
-from tests.campaign.subject import MUTATING, Subject, counts
+from tests.campaign.subject import MUTATING, Broken, Subject, counts
 from tests.campaign.verify import read_back, unsound
 
 CLIENTS = 8
@@ -191,8 +192,12 @@ class Round:
         """Kill it once more, reap, and look for what nobody knows."""
         self.subject.kill()
         self.history.died()
-        self.subject.reap()
-        found = unsound(self.subject.folder, reaped=True)
+        found = []
+        try:
+            self.subject.reap()
+        except Broken as refused:
+            found.append(str(refused))
+        found += unsound(self.subject.folder, reaped=True)
         self.tally.violations += [f"after `gateway reap --now`: {each}" for each in found]
         return self.tally
 
@@ -235,20 +240,16 @@ def points(counted: dict[str, int], calls: Sequence[str] = MUTATING) -> Iterator
     yield "sendto", counted.get("sendto", 0) + 1
 
 
-def in_rounds(
-    folder: Path, jobs: Sequence[Callable[[Round], None]], control: str = "", each: int = 20, until: float = 0.0
-) -> Tally:
-    """Do the jobs, in a fresh folder after every ``each``; stop at the monotonic time ``until`` (0: never)."""
-    tally = Tally()
-    for number, begin in enumerate(range(0, len(jobs), each)):
-        with Round(folder / f"round{number}", control) as this:
-            for job in jobs[begin : begin + each]:
-                job(this)
-                if this.tally.violations or (until and time.monotonic() > until):
+def in_rounds(folder: Path, jobs: Sequence[Callable[[Round], None]], control: str = "", each: int = 20) -> Tally:
+    """Do the jobs, in a fresh folder after every ``each`` and after a violation; a control ends with its first."""
+    tally, left = Tally(), deque(jobs)
+    while left and not (control and tally.violations):
+        with Round(folder / f"round{len(jobs) - len(left)}", control) as this:
+            for _ in range(min(each, len(left))):
+                left.popleft()(this)
+                if this.tally.violations:
                     break
             tally.add(this.end())
-        if tally.violations or (until and time.monotonic() > until):
-            break
     return tally
 
 

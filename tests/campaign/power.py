@@ -21,7 +21,7 @@ from gateway_local import LocalBackend, blobfile, draft, folder
 from twisted.internet.defer import Deferred, gatherResults
 
 from gateway.bodies import BytesBody
-from gateway.catalogue import CatalogueFault, open_catalogue
+from gateway.catalogue import CatalogueFault, database, open_catalogue
 from gateway.catalogue import catalogue as rooms_of_catalogue
 from gateway.errors import BackendError
 from gateway.gate import Gate
@@ -141,10 +141,19 @@ async def record(
     return events
 
 
+def is_file(file: Any) -> bool:
+    """A blob's file, as the recorder knows it (SQLite's files go by their names)."""
+    return isinstance(file, int) and file > 0
+
+
+def is_directory(file: Any) -> bool:
+    return isinstance(file, int) and file <= 0
+
+
 @contextmanager
 def sqlite_normal() -> Iterator[None]:
     """A catalogue that asks SQLite for less than it needs."""
-    real = rooms_of_catalogue.connect
+    real = database.connect  # the name that open_catalogue uses is put elsewhere, not what it stands for
 
     def connect(path: Path) -> apsw.Connection:
         connection = real(path)

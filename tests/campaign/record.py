@@ -16,17 +16,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from gateway.cli.offline import in_reactor
 from tests.campaign import page
 from tests.campaign.histories import history
 from tests.campaign.kills import Round, Tally, in_rounds, jobs_of, loads_of, pairs_of
+from tests.campaign.power import Outcome, check, is_directory, is_file, record, sqlite_normal
 from tests.campaign.subject import Subject
 
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".make" / "campaign.json"
 PAIRS, LOADS, HISTORIES, OPERATIONS = 1600, 2000, 100, 2000
+STATES, STORIES_OF_POWER = 10_500, 21
 TRIES = 200  # a control that is not caught within so many kills fails the campaign
 
 
@@ -125,11 +130,48 @@ def controls(plan: Plan) -> list[Line]:
     return lines
 
 
+def power(plan: Plan) -> list[Line]:
+    """States after power loss, and gateways that sync too little; one reactor serves them all."""
+    scratch = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)) / "disk"
+    number = plan.of(STORIES_OF_POWER)
+
+    async def stories(reactor: Any) -> Line:
+        begun, total = time.monotonic(), Outcome()
+        for each in range(number):
+            seed = plan.seed * 10_000 + each
+            events = await record(scratch, reactor, seed, rounds=30)
+            outcome = await check(events, scratch, reactor, seed=seed, most=STATES // STORIES_OF_POWER)
+            total.states += outcome.states
+            total.violations += [f"story {seed}: {wrong}" for wrong in outcome.violations]
+        seconds = time.monotonic() - begun
+        return Line("states after power loss", total.states, seconds, total.violations, f"{number} stories")
+
+    async def control(reactor: Any, name: str, skips: Callable[[Any], bool], how: AbstractContextManager[None]) -> Line:
+        begun = time.monotonic()
+        with how:
+            events = await record(scratch, reactor, plan.seed, rounds=10, skips=skips)
+        found = await check(events, scratch, reactor, seed=plan.seed, most=1000, stop_early=True)
+        return Line(name, found.states, time.monotonic() - begun, found.violations[:1], "states", control=True)
+
+    async def work(reactor: Any) -> list[Line]:
+        return [
+            await control(reactor, "no file is synced", is_file, nullcontext()),
+            await control(reactor, "no directory is synced", is_directory, nullcontext()),
+            await control(reactor, "SQLite NORMAL", lambda file: False, sqlite_normal()),
+            await stories(reactor),
+        ]
+
+    lines = in_reactor(work)
+    shutil.rmtree(scratch.parent)
+    return lines
+
+
 PHASES: dict[str, Callable[[Plan], list[Line]]] = {
     "controls": controls,
     "kills": system_calls,
     "pairs": pairs,
     "loads": loads,
+    "power": power,
     "histories": histories,
 }
 

@@ -12,8 +12,8 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
 
-from tests.campaign.disk import Disk, Entry, Synced, Told, Write
-from tests.campaign.power import check, record, sqlite_normal
+from tests.campaign.disk import Disk, Entry, Event, Synced, Told, Write
+from tests.campaign.power import check, is_directory, is_file, record, sqlite_normal
 
 MEMORY = Path("/dev/shm")
 
@@ -37,8 +37,8 @@ async def test_what_was_told_survives_power_loss(scratch: Path) -> None:
 @pytest.mark.parametrize(
     ("skips", "context"),
     [
-        (lambda file: isinstance(file, int) and file > 0, nullcontext),
-        (lambda file: isinstance(file, int) and file <= 0, nullcontext),
+        (is_file, nullcontext),
+        (is_directory, nullcontext),
         (lambda file: False, sqlite_normal),
     ],
     ids=["no file is synced", "no directory is synced", "SQLite NORMAL"],
@@ -56,7 +56,14 @@ async def test_a_gateway_that_syncs_too_little_is_found_out(
 def test_the_model_of_a_disk(tmp_path: Path) -> None:
     """A write that is not synced may be lost; one that was begun before a sync ended is not covered by it."""
     disk = Disk()
-    events = [Entry(0, "a", 1), Write(1, 0, b"one"), Synced(1, 2), Write(1, 3, b"two"), Synced(0, 1), Synced(1, 3)]
+    events: list[Event] = [
+        Entry(0, "a", 1),
+        Write(1, 0, b"one"),
+        Synced(1, 2),
+        Write(1, 3, b"two"),
+        Synced(0, 1),
+        Synced(1, 3),
+    ]
     for number, event in enumerate(events):
         disk.step(number, event)
     assert list(disk.pending.values()) == [Write(1, 3, b"two")]
