@@ -10,7 +10,7 @@ AZURITE := tests/servers/azurite
 # What `make test` runs: everything, or what TESTS names.
 TESTS ?=
 
-.PHONY: demo test test-long lint docs lock clean
+.PHONY: demo test test-long campaign lint docs lock clean
 .DELETE_ON_ERROR:
 
 demo: .make/runtime
@@ -28,6 +28,11 @@ test-long: .make/test .make/servers
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@status=0; GATEWAY_LONG=1 $(BIN)/pytest $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
+
+# Hours of kills, power loss and checked histories; draws docs/durability.md. CAMPAIGN="--share 0.05 kills" does less.
+CAMPAIGN ?=
+campaign: .make/test
+	$(BIN)/python -m tests.campaign.record $(CAMPAIGN)
 
 lint: .make/test
 	$(BIN)/ruff check .
