@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -35,15 +34,15 @@ from gateway.api import (
     ListResult,
     PutRequest,
     PutResult,
-    Reply,
     Secret,
     Setting,
     Values,
     hookimpl,
     pack_metadata,
     timing_settings,
+    whole_size,
 )
-from gateway_openstack.answers import Overtaken, etag
+from gateway_openstack.answers import etag
 from gateway_openstack.identity import KEY, KINDS, RACKSPACE
 from gateway_openstack.segments import HIDDEN, Segments
 from gateway_openstack.storage import META, PAGE, UPLOAD, Found, Storage
@@ -51,7 +50,6 @@ from gateway_openstack.storage import META, PAGE, UPLOAD, Found, Storage
 _GIB = 1024**3
 _LONGEST = 256  # bytes of a name
 _PROBE = 1024  # bytes
-_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 
 
 def refuses(name: str) -> str | None:
@@ -129,7 +127,7 @@ class OpenStackBackend(Segments):
             return PutResult(await self._storage.put(request.name, request.body, request.size, headers))
         upload = secrets.token_hex(8)
         headers |= {"If-None-Match": "*", UPLOAD: upload}
-        with suppress(BlobExists, Overtaken):  # perhaps it is ours, and only the first answer was lost
+        with suppress(BlobExists):  # perhaps it is ours, and only the first answer was lost
             await self._storage.put(request.name, request.body, request.size, headers)
         return PutResult((await self._storage.settle(request.name, upload)).fingerprint)
 
@@ -146,7 +144,7 @@ class OpenStackBackend(Segments):
             reply.body.close()
             return await self._nothing(request)
         try:
-            return GetResult(_whole_size(reply, request), etag(reply), body=reply.body)
+            return GetResult(whole_size(reply, request.start, request.length), etag(reply), body=reply.body)
         except BaseException:
             reply.body.close()
             raise
@@ -207,21 +205,6 @@ class OpenStackBackend(Segments):
         container = (await storage.ask("HEAD", expect=(200, 204))).headers
         facts = {"objects": "x-container-object-count", "used_bytes": "x-container-bytes-used"}
         return HealthcheckResult({name: container[header] for name, header in facts.items() if header in container})
-
-
-def _whole_size(reply: Reply, request: GetRequest) -> int:
-    """The whole blob's size, where the reply is the range that was asked for. Raises BackendDown."""
-    size = reply.body.size
-    if reply.status == 200 and size is not None and (size == 0 or (request.start == 0 and request.length is None)):
-        return size
-    told = reply.headers.get("content-range", "")
-    match = _RANGE.fullmatch(told)
-    if reply.status != 206 or match is None or int(match[1]) != request.start or size is None:
-        raise BackendDown(f"{request.name}: asked for bytes from {request.start}, got {reply.status} {told!r}")
-    whole = int(match[3])
-    if size != min(whole, request.start + (request.length or whole)) - request.start:
-        raise BackendDown(f"{request.name}: asked for {request.length} bytes, got {size} of {whole}")
-    return whole
 
 
 def _listed(each: dict[str, Any]) -> ListedBlob:

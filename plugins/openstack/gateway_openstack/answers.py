@@ -25,10 +25,6 @@ class TokenRefused(BackendDenied):
     """The token is not accepted: it ended early, or never had the rights."""
 
 
-class Overtaken(BackendBusy):
-    """Another put of the same name began later and was kept first; what was sent is not kept."""
-
-
 def etag(reply: Reply) -> str:
     """A segmented object's ETag is quoted, a plain one's is not, unless the operator wants it so."""
     found = reply.headers.get("etag", "").strip('"')
@@ -57,8 +53,6 @@ def judge_swift(refusal: Refusal) -> BackendError:
         return BlobMissing(str(refusal))
     if status == 412:
         return BlobExists(str(refusal)) if method == "PUT" else BlobChanged(str(refusal))
-    if status == 202 and method == "PUT":
-        return Overtaken(str(refusal))
     if status == 498:
         return BackendBusy(str(refusal), retry_after(refusal.headers))
     return judge(refusal)
