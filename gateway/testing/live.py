@@ -27,6 +27,9 @@ from gateway.plugins.wrapping import Answer, Wrapper
 from gateway.testing.contract import BackendContract
 from gateway.testing.stage import turns
 
+# a Failure inside another exception shows its whole way
+_FAILURE = re.compile(r"\[Failure instance: Traceback: <class '([^']+)'>: (.*?) /\S+:\d+:.*")
+
 
 @dataclass(slots=True)
 class Promise:
@@ -138,7 +141,8 @@ class Trial:
 def _said(report: pytest.TestReport) -> str:
     """What a test said when it failed, on one line."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    return " ".join((crash.message if crash else report.longreprtext).removeprefix("AssertionError: ").split())
+    said = " ".join((crash.message if crash else report.longreprtext).removeprefix("AssertionError: ").split())
+    return _FAILURE.sub(r"\1: \2]", said)
 
 
 def made(place: Place) -> Any:
