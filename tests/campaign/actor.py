@@ -98,7 +98,6 @@ class Actor:
             more: dict[str, Any] = {
                 "x_amz_copy_source": source,
                 "x_amz_metadata_directive": "REPLACE",
-                "x_amz_meta_id": id_,
             }
             answer = self._ask(asked, "PUT", f"/{where}", x_amz_meta_id=id_, **more)
             if answer is None:
