@@ -12,6 +12,7 @@ from typing import cast
 import apsw
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
 
 from gateway.catalogue.accounts import Accounts
 from gateway.catalogue.blobs import Blobs, Pending
@@ -31,7 +32,10 @@ from gateway.catalogue.owners import Owner
 from gateway.catalogue.uploads import Uploads
 from gateway.catalogue.versions import Versions
 from gateway.catalogue.writer import CatalogueFault, Writer
+from gateway.errors import S3Error
 from gateway.seal import Seal, SealBroken
+
+log = Logger()
 
 _PROOF = b"catalogue"
 
@@ -60,8 +64,11 @@ class Catalogue:
         return ensureDeferred(self._close())
 
     async def _close(self) -> None:
-        await self.blobs.hand_back()
-        await self._database.run("DELETE FROM owners WHERE id = ?", [(self._owner.id,)])
+        try:
+            await self.blobs.hand_back()
+            await self._database.run("DELETE FROM owners WHERE id = ?", [(self._owner.id,)])
+        except S3Error as fault:  # a full disk: whoever starts next sweeps up after us as after a process that died
+            log.warn("the catalogue closes without handing back its leases: {cause}", cause=fault.cause or fault.code)
         await self._writer.stop()
         self._database.reader.close()
         self._owner.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -11,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gateway.catalogue import Catalogue
-from gateway.errors import BackendDown, BackendError
+from gateway.errors import BackendDown, BackendError, S3Error
 from gateway.model import HealthcheckRequest
 from gateway.plugins.location import Location
 
@@ -66,8 +67,9 @@ class Health:
             self._loop.stop()
         if self._ended is not None:
             await self._ended
-        for name, probe in self._probes.items():
-            await self._catalogue.blobs.dispose(name, [probe])
+        with suppress(S3Error):  # a full disk: the name is swept away with this process's lease
+            for name, probe in self._probes.items():
+                await self._catalogue.blobs.dispose(name, [probe])
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether every location works, and what does not."""

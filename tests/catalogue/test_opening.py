@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -66,6 +67,23 @@ async def test_nothing_is_left_of_a_process_that_closed(world) -> None:
     left.close()
     with pytest.raises(CatalogueFault):
         await catalogue.accounts.add("late")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk_does_not_keep_a_catalogue_from_closing(world) -> None:
+    catalogue = world.open()
+    await catalogue.blobs.name("storage")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # no file of ours may grow
+    try:
+        await world.close(catalogue)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    left = apsw.Connection(str(world.folder / FILE))
+    assert left.execute("SELECT count(*) FROM leases").get == 1, "the disk was not full: this proves nothing"
+    left.close()
+    again = world.open()
+    assert [lease.location for lease in await again.blobs.dead_leases()] == ["storage"]
 
 
 @pytest_twisted.ensureDeferred
