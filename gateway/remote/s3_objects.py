@@ -194,7 +194,7 @@ class S3Objects:
                 raise BlobExists(request.name)
             if read_xml(reply.content).tag != "CompleteMultipartUploadResult":  # a failure may come as a 200
                 raise judge_s3_grammar(Refusal("POST", self._path(request.name), 500, {}, reply.content))
-        except BlobMissing:
+        except (BlobMissing, BlobExists):
             found = await self._find(request.name)
             if found is None or found.headers.get(self._mark) != mark:
                 raise
