@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def unsound(folder: Path, *, reaped: bool) -> list[str]:
     finally:
         connection.close()
     blobs = folder / "storage" / "blobs"
-    files = {str(file.relative_to(blobs)) for file in blobs.rglob("*") if file.is_file()}
+    # os.walk goes on where the reaper takes away a directory meanwhile
+    files = {os.path.relpath(os.path.join(above, name), blobs) for above, _, names in os.walk(blobs) for name in names}
     wrong += [f"{name} is live, and there is no such blob" for name in sorted(live - files)]
     if reaped:
         orphans = {name for name in files - live - {MARKER} if not any(name.startswith(f"{up}/") for up in uploads)}
