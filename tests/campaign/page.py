@@ -35,7 +35,7 @@ A campaign that cannot fail proves nothing. Each of these must be found out:
 
 def draw(state: Mapping[str, Any], order: Sequence[str]) -> str:
     """``state``: phase -> its seed, commit, date, machine and lines."""
-    rows, controls, machines = "", "", set()
+    rows, controls, found_wrong, machines = "", "", "", set()
     for name in order:
         if name not in state:
             continue
@@ -50,10 +50,14 @@ def draw(state: Mapping[str, Any], order: Sequence[str]) -> str:
                     f"| {line['what']} | {line['cases']:,} | {len(line['violations'])} | {phase['seed']} |"
                     f" {phase['commit']} | {line['note']} |\n"
                 )
+                if line["violations"]:
+                    found_wrong += f"- {line['what']}: `{_first(line['violations'])}`\n"
     missing = [name for name in order if name not in state]
     text = _HEAD + "## The last runs\n\n" + _TABLE + rows
     if missing:
         text += f"\nNot run yet: {', '.join(missing)}.\n"
+    if found_wrong:
+        text += "\nThe first violation of each line:\n\n" + found_wrong
     if controls:
         text += _CONTROLS + controls
     return text + "\nMachines: " + "; ".join(sorted(machines)) + ".\n"
