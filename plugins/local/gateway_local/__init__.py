@@ -66,11 +66,20 @@ def _segments(name: str) -> Name:
 class LocalBackend:
     """A folder as a location. Readers have threads of their own: they do not wait behind writers that sync."""
 
-    settings = (Setting("local.path", kind="path", default="storage", help="Folder that holds the blobs."),)
+    settings = (
+        Setting("local.path", kind="path", default="storage", help="Folder that holds the blobs."),
+        Setting(
+            "local.reserve",
+            kind="size",
+            default="32MiB",
+            help="Space that blobs leave free on the disk: deletes and the catalogue need some.",
+        ),
+    )
     capabilities = Capabilities(shared=True, refuses=refuses)
 
     def __init__(self, values: Values) -> None:
         self._path: Path = values["local.path"]
+        self._reserve: int = values["local.reserve"]
         self._folder = Folder(self._path)
         self._unnamed = True
         self._reading = Threads("local-read", 4)
@@ -103,7 +112,7 @@ class LocalBackend:
     @hookimpl
     async def put(self, request: PutRequest) -> PutResult:
         names = _segments(request.name)
-        draft = Draft(self._folder, self._unnamed)
+        draft = Draft(self._folder, self._unnamed, self._reserve)
         draw = secrets.token_bytes(DRAW)
         chunks: list[bytes] = []
         size = written = 0
@@ -212,7 +221,8 @@ class LocalBackend:
         names = _segments(probe)
         told = secrets.token_bytes(_PROBE)
         try:
-            Draft(self._folder, self._unnamed).finish(names, [told, footer(_PROBE, bytes(DRAW), {})], if_absent=False)
+            draft = Draft(self._folder, self._unnamed, self._reserve)
+            draft.finish(names, [told, footer(_PROBE, bytes(DRAW), {})], if_absent=False)
             with closing(self._read(probe)) as file:
                 if file.content() != told:
                     raise BackendDown(f"{self._path} does not give back what was written")

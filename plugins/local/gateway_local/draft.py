@@ -22,9 +22,10 @@ _TRIES = 100
 class Draft:
     """A file without a name (O_TMPFILE), which no crash can leave behind; without such things, one in staging."""
 
-    def __init__(self, folder: Folder, unnamed: bool) -> None:
+    def __init__(self, folder: Folder, unnamed: bool, reserve: int = 0) -> None:
         self._folder = folder
         self._unnamed = unnamed
+        self._reserve = reserve
         self._fd = -1
         self._staged = ""
 
@@ -32,6 +33,8 @@ class Draft:
         """Append. Raises OSError."""
         if self._fd < 0:
             self._begin()
+        if self._reserve:
+            self._leave_room(sum(map(len, chunks)))
         for start in range(0, len(chunks), _VECTOR):
             left: list[bytes | memoryview] = list(chunks[start : start + _VECTOR])
             while left:
@@ -40,6 +43,12 @@ class Draft:
                     wrote -= len(left.pop(0))
                 if left:
                     left[0] = memoryview(left[0])[wrote:]
+
+    def _leave_room(self, size: int) -> None:
+        # A disk that is full to its last block takes no deletes either: the catalogue is often on the same one.
+        disk = os.fstatvfs(self._fd)
+        if disk.f_bavail * disk.f_frsize - size < self._reserve:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _begin(self) -> None:
         staging = self._folder.staging.fd

@@ -165,8 +165,12 @@ class Folder:
 
     def remove(self, names: Name) -> None:
         """Unlink for good, with the directories that are empty then. A missing blob is fine."""
-        with suppress(FileNotFoundError):
+        try:
             self._at(names, lambda name, directory: os.unlink(name, dir_fd=directory.fd))
+        except FileNotFoundError:
+            pass
+        except IsADirectoryError:  # no blob: whoever removed the last blob below it died before its rmdir
+            self.tidy(names)
         with suppress(FileNotFoundError):
             self.directory(names[:-1]).sync()  # also if it was missing: who removed it may not have come so far
         self.tidy(names[:-1])
@@ -181,7 +185,8 @@ class Folder:
 
     def walk(self, prefix: str, after: str) -> Generator[str, None, None]:
         """Names of files that start with ``prefix`` and come after ``after``, in byte order."""
-        return self._walk(self._blobs.fd, "", prefix, after)
+        blobs = Directory(os.open(".", _DIRECTORY, dir_fd=self._blobs.fd))  # a place to read at that no thread shares
+        yield from self._walk(blobs.fd, "", prefix, after)
 
     def _walk(self, fd: int, above: str, prefix: str, after: str) -> Generator[str, None, None]:
         with os.scandir(fd) as entries:

@@ -118,7 +118,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def made(path: Path) -> LocalBackend:
-    return LocalBackend(Values.of(LocalBackend.settings, {"local.path": path}))
+    return LocalBackend(Values.of(LocalBackend.settings, {"local.path": path, "local.reserve": "0"}))
 
 
 @pytest.fixture

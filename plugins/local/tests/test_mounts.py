@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from gateway_local import LocalBackend
 from twisted.internet.defer import DeferredList, ensureDeferred
 
 from gateway.api import (
@@ -20,6 +21,7 @@ from gateway.api import (
     DeleteRequest,
     HealthcheckRequest,
     ListRequest,
+    Values,
 )
 
 PROBE = HealthcheckRequest(probe="probe/1")
@@ -86,6 +88,24 @@ async def test_a_full_disk_refuses_puts_serves_the_rest_and_recovers_without_a_r
     await backend.delete(DeleteRequest(name="a/0000"))
     await ways.put(backend, "a/again", b"again")
     assert int((await backend.healthcheck(PROBE)).details["total_bytes"]) == 1024 * 1024
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_reserve_stays_free_for_deletes_and_the_catalogue(ways: Any, disk: Path) -> None:
+    reserve = 256 * 1024
+    values = Values.of(LocalBackend.settings, {"local.path": disk, "local.reserve": "256KiB"})
+    backend = LocalBackend(values)
+    await backend.open()
+    kept = 0
+    with pytest.raises(BackendFull):
+        while True:
+            await ways.put(backend, f"a/{kept:04}", BLOCK)
+            kept += 1
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    assert reserve <= free < reserve + 2 * len(BLOCK) + 8192
+    await backend.delete(DeleteRequest(name="a/0000"))
+    await ways.put(backend, "a/again", b"again")
+    await backend.close()
 
 
 @pytest_twisted.ensureDeferred
