@@ -28,7 +28,7 @@ class TestNamedDrafts(TestLocal):
     def named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         begin = draft.Draft.__init__
 
-        def plain(self: draft.Draft, folder: Folder, unnamed: bool) -> None:
-            begin(self, folder, unnamed=False)
+        def plain(self: draft.Draft, folder: Folder, unnamed: bool, reserve: int = 0) -> None:
+            begin(self, folder, unnamed=False, reserve=reserve)
 
         monkeypatch.setattr(draft.Draft, "__init__", plain)
