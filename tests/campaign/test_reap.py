@@ -41,11 +41,11 @@ def test_a_storage_that_refuses_is_partly_done(tmp_path: Path) -> None:
         this.act(STORIES["overwrite"], this.scene(STORIES["overwrite"]))
         this.subject.stop()
         (lease,) = [each for each in (folder / "storage" / "blobs").iterdir() if each.is_dir()]
-        doomed = min(lease.iterdir())  # names are given in order, so it is the first of the two
-        doomed.unlink()
-        doomed.mkdir()  # where a file was that may be deleted lies something else
+        aside = lease.rename(lease.parent.parent / "aside")
+        lease.touch()  # where the blobs' directory was lies something else
         partly = reap(folder, "--now")
-        assert partly.returncode == 5 and "1 refused by their storage" in partly.stderr
-        doomed.rmdir()
+        assert partly.returncode == 5 and "refused by their storage" in partly.stderr
+        lease.unlink()
+        aside.rename(lease)
         assert reap(folder, "--now").returncode == 0
         assert reap(folder).stdout == "0 blobs wait to be deleted\n"
