@@ -7,6 +7,8 @@ PACKAGES := gateway $(wildcard plugins/*/gateway_*)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 JS := tests/acceptance/clients/js
 AZURITE := tests/servers/azurite
+# What failed is told and tried once more, alone: what only a busy machine breaks passes then, what is broken does not.
+AGAIN := { echo; echo "Once more, alone, what failed above:"; $(BIN)/pytest --lf --lfnf none $(TESTS); }
 # What `make test` runs: everything, or what TESTS names.
 TESTS ?=
 
@@ -20,7 +22,7 @@ test: .make/test .make/servers
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
-	@status=0; $(BIN)/pytest $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
+	@status=0; $(BIN)/pytest $(TESTS) || $(AGAIN) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 # The same tests with more samples, and those that take too long for every day.
 test-long: .make/test .make/servers
