@@ -105,8 +105,11 @@ async def _read_through(
     flow = Outflow(gateway.location(new.location), pieces, 0, new.stored)
     tally = Tally(flow, [wanted] if wanted else [])
     if new.location == target.name:
-        async for _ in tally:
-            pass
+        try:
+            async for _ in tally:
+                pass
+        finally:
+            tally.close()
         kept = store.Kept(tuple(piece for _, piece in pieces), new.size)
     else:
         manifest = seal_manifest(gateway, bucket, new.key, new.content, target.capabilities)
