@@ -51,10 +51,11 @@ class Actor:
 
     # ------------------------------------------------------------ objects
 
-    def put(self, where: str, size: int = 1000, absent: bool = False) -> Written:
-        """``absent``: only where the key is not there."""
+    def put(self, where: str, size: int = 1000, absent: bool = False, sized: bool = True) -> Written:
+        """``absent``: only where the key is not there. ``sized`` False: in HTTP chunks."""
         value = self.history.value(size, where)
         more: dict[str, Any] = {"if_none_match": "*"} if absent else {}
+        more["sized"] = sized
         done = swapped(None, value.id) if absent else wrote(value.id)
         with self.history.asking(where, f"put {value.id}{' if absent' if absent else ''}", done) as asked:
             answer = self._ask(asked, "PUT", f"/{where}", content(value.id, size), x_amz_meta_id=value.id, **more)
@@ -158,6 +159,23 @@ class Actor:
             elif value.etag not in ("", answer.etag) or self.history.digests.get(answer.etag) != digest:
                 self.history.problem(f"get {where}: {id_} has {len(answer.body)} bytes that nobody wrote")
             return value
+
+    def head(self, where: str) -> None:
+        """Like ``get``, of what a HEAD tells."""
+        with self.history.asking(where, "head") as asked:
+            answer = self._ask(asked, "HEAD", f"/{where}")
+            if answer is None:
+                return
+            id_ = answer.headers.get("x-amz-meta-id", "")
+            value = self.history.written.get(id_)
+            asked.answer = (saw(None if answer.status == 404 else id_),)
+            asked.what = f"head: {id_ or 'nothing'}"
+            if answer.status == 404:
+                return
+            if answer.status != 200 or value is None:
+                self._refused(asked, answer)
+            elif value.etag not in ("", answer.etag) or answer.etag not in self.history.digests:
+                self.history.problem(f"head {where}: {id_} has ETag {answer.etag}, which nobody wrote")
 
     # ------------------------------------------------------------ buckets
 

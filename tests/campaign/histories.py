@@ -66,7 +66,9 @@ def history(subject: Subject, journal: Path, operations: int, seed: int) -> tupl
         while told.count < operations:
             if draw.randrange(_LIST_EVERY) == 0:
                 start = time.monotonic()
-                keys = list_all(scene.actor.client, told)
+                keys = list_all(
+                    scene.actor.client, told, prefix.partition("/")[2] + "/", draw.randint(1, 4), draw.randint(1, 2)
+                )
                 listings.append(Listing(start, time.monotonic(), frozenset(keys)))
                 if keys != sorted(set(keys)):
                     told.problem(f"a list is not in order, or has doubles: {keys}")

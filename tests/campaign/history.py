@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.campaign.linear import NEVER, NOTHING, Op, Step, explain
+from tests.campaign.linear import NEVER, NOTHING, Op, Step, Undecided, explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,12 @@ class History:
         for register, op in self._open:
             unanswered[register].append(op)
         for register in self.registers:
-            if stuck := explain([*self._ops[register], *unanswered[register]]):
+            try:
+                stuck = explain([*self._ops[register], *unanswered[register]])
+            except Undecided as undecided:
+                found.append(f"{register}: undecided, {undecided}")
+                continue
+            if stuck:
                 found.append(f"{register}: nothing explains {stuck}")
         return found
 

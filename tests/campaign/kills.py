@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
 import threading
 import time
 from collections import deque
@@ -20,7 +21,7 @@ from tests.campaign.actor import Actor, Upload
 from tests.campaign.history import History
 from tests.campaign.launcher import CONTROLS
 from tests.campaign.stories import BUCKET, STORIES, Scene, Story
-from tests.campaign.subject import MUTATING, Broken, Subject, counts
+from tests.campaign.subject import MUTATING, Broken, Died, Subject
 from tests.campaign.verify import read_back, unsound
 
 CLIENTS = 8
@@ -46,11 +47,11 @@ class Tally:
 class Round:
     """One folder, one history, one gateway that is killed and started again."""
 
-    def __init__(self, folder: Path, control: str = "") -> None:
+    def __init__(self, folder: Path, control: str = "", twistd: bool = False) -> None:
         assert not control or control in CONTROLS
         folder.mkdir(parents=True)
         self.tally = Tally()
-        self.subject = Subject(folder / "gateway", control)
+        self.subject = Subject(folder / "gateway", control, twistd)
         self.history = History(folder / "journal")
         self._uploads: list[Upload] = []
         self._names = itertools.count(1)
@@ -122,15 +123,8 @@ class Round:
 
     def die_at_start(self, call: str, number: int) -> None:
         """Kill it while it starts, with a dead process's names and doomed blobs to reap."""
-        actor = self._actor()
-        scene = self.scene(STORIES["overwrite"])
-        self.act(STORIES["overwrite"], scene)
-        self.act(STORIES["delete of many"], self.scene(STORIES["delete of many"]))
-        actor.client.close()
-        self.subject.kill()
-        self.history.died()
-        inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
-        ready = self.subject.start("strace", "-D", "-f", "-qq", "-o", "/dev/null", *inject)
+        self._leave_work()
+        ready = self.subject.start(lambda subject: subject.aim(call, number))
         died = self.subject.dead(0.3) if ready else True
         self.subject.kill()
         self.tally.kills += died
@@ -139,16 +133,52 @@ class Round:
 
     def count_start(self) -> dict[str, int]:
         """The system calls of a start that recovers and reaps."""
-        self.act(STORIES["overwrite"], self.scene(STORIES["overwrite"]))
-        self.subject.kill()
-        self.history.died()
-        log = self.subject.folder / "calls"
-        self.subject.start("strace", "-D", "-f", "-qq", "-o", str(log), "-e", f"trace={','.join(START_CALLS)}")
+        self._leave_work()
+        self.subject.start(lambda subject: subject.count())
         time.sleep(0.3)
+        counted = self.subject.counted()
         self.subject.kill()
         self.history.died()
         self.subject.start()
-        return counts(log.read_text())
+        return counted
+
+    def die_in_reap(self, call: str, number: int) -> None:
+        """Kill `gateway reap --now` after a gateway that died; the next one must end what it began."""
+        self._leave_work()
+        died = False
+        try:
+            self.subject.reap(lambda subject: subject.aim(call, number))
+        except Died:
+            died = True
+        self.tally.kills += died
+        self.tally.idle += not died
+        what = f"reap --now, killed at {call} {number}"
+        self._reap(what)
+        self._recover(what)
+
+    def count_reap(self) -> dict[str, int]:
+        """The system calls of a `gateway reap --now` that has something to do."""
+        self._leave_work()
+        self.subject.reap(lambda subject: subject.count())
+        counted = self.subject.counted()
+        self.subject.start()
+        return counted
+
+    def _leave_work(self) -> None:
+        """Doomed blobs, parts that were replaced, an upload in the middle, and then the gateway dies."""
+        for name in ("overwrite", "delete of many", "abort", "upload part"):
+            self.act(STORIES[name], self.scene(STORIES[name]))
+        self.subject.kill()
+        self.history.died()
+
+    def _reap(self, what: str) -> None:
+        found = []
+        try:
+            self.subject.reap()
+        except Broken as refused:
+            found.append(str(refused))
+        found += unsound(self.subject.folder, reaped=True)
+        self.tally.violations += [f"{what}, then `gateway reap --now`: {each}" for each in found]
 
     def die_under_load(self, seconds: float, seed: int) -> None:
         """Eight clients at once on few keys, and the end comes at a random moment."""
@@ -192,13 +222,7 @@ class Round:
         """Kill it once more, reap, and look for what nobody knows."""
         self.subject.kill()
         self.history.died()
-        found = []
-        try:
-            self.subject.reap()
-        except Broken as refused:
-            found.append(str(refused))
-        found += unsound(self.subject.folder, reaped=True)
-        self.tally.violations += [f"after `gateway reap --now`: {each}" for each in found]
+        self._reap("killed")
         return self.tally
 
 
@@ -207,12 +231,14 @@ def random_call(scene: Scene, draw: random.Random, prefix: str) -> None:
     where, other = (f"{prefix}/{draw.randrange(4)}" for _ in range(2))
     actor = scene.actor
     kind = draw.choices(
-        ["put", "get", "delete", "absent", "swap", "copy", "many", "upload"], [30, 25, 12, 10, 8, 8, 4, 3]
+        ["put", "get", "head", "delete", "absent", "swap", "copy", "many", "upload"], [30, 20, 5, 12, 10, 8, 8, 4, 3]
     )[0]
     if kind == "put":
         actor.put(where, draw.choice([0, 10, 1000, 70_000]))
     elif kind == "get":
         actor.get(where)
+    elif kind == "head":
+        actor.head(where)
     elif kind == "delete":
         actor.delete(where)
     elif kind == "absent":
@@ -240,25 +266,44 @@ def points(counted: dict[str, int], calls: Sequence[str] = MUTATING) -> Iterator
     yield "sendto", counted.get("sendto", 0) + 1
 
 
-def in_rounds(folder: Path, jobs: Sequence[Callable[[Round], None]], control: str = "", each: int = 20) -> Tally:
-    """Do the jobs, in a fresh folder after every ``each`` and after a violation; a control ends with its first."""
+def in_rounds(
+    folder: Path,
+    jobs: Sequence[Callable[[Round], None]],
+    control: str = "",
+    each: int = 20,
+    twistd: bool = False,
+    told: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """Do the jobs, in a fresh folder after every ``each`` and after a violation; a control ends with its first.
+
+    ``told`` hears the sum after each round. The folder of a round without violation goes.
+    """
     tally, left = Tally(), deque(jobs)
     while left and not (control and tally.violations):
-        with Round(folder / f"round{len(jobs) - len(left)}", control) as this:
-            for _ in range(min(each, len(left))):
-                left.popleft()(this)
-                if this.tally.violations:
-                    break
-            tally.add(this.end())
+        place = folder / f"round{len(jobs) - len(left)}"
+        with Round(place, control, twistd) as this:
+            try:
+                for _ in range(min(each, len(left))):
+                    left.popleft()(this)
+                    if this.tally.violations:
+                        break
+                this.end()
+            except Broken as fault:  # it does not start again, for instance
+                this.tally.violations.append(str(fault))
+            tally.add(this.tally)
+        if not this.tally.violations:
+            shutil.rmtree(place)
+        told(tally)
     return tally
 
 
 def jobs_of(this: Round) -> list[Callable[[Round], None]]:
-    """A kill at every system call of every story, and of a start."""
+    """A kill at every system call of every story, of a start that finds work, and of `gateway reap --now`."""
     jobs: list[Callable[[Round], None]] = []
     for name, story in STORIES.items():
         jobs += [partial(_in, name, *point) for point in points(this.count(story))]
-    return jobs + [partial(_at_start, *point) for point in points(this.count_start(), START_CALLS)]
+    jobs += [partial(_at_start, *point) for point in points(this.count_start(), START_CALLS)]
+    return jobs + [partial(_in_reap, *point) for point in points(this.count_reap(), START_CALLS)]
 
 
 def pairs_of(this: Round, number: int, seed: int) -> list[Callable[[Round], None]]:
@@ -288,6 +333,10 @@ def _between(first: str, second: str, call: str, number: int, this: Round) -> No
 
 def _at_start(call: str, number: int, this: Round) -> None:
     this.die_at_start(call, number)
+
+
+def _in_reap(call: str, number: int, this: Round) -> None:
+    this.die_in_reap(call, number)
 
 
 def _under_load(seconds: float, seed: int, this: Round) -> None:

@@ -1,12 +1,32 @@
-"""`gateway run` as it is, or broken on purpose: ``python launcher.py CONTROL run -c FILE``.
+"""The process that gateways are forked from: `gateway` commands as they are, or broken on purpose.
+
+It imports what a gateway needs, but no reactor, and then does what it reads, a line of JSON each (``nursery.py`` asks):
+a command begins in a child of its own, held before its first step until it may go. From there on the child is what
+``python -m gateway`` is after its imports; thousands of starts need not read the same modules again.
 
 The controls show that the campaign can fail. They live here, so that no gateway that anyone installs has a switch.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
+import json
+import os
+import signal
 import sys
+from contextlib import suppress
 from typing import Any
+
+REACTOR = "twisted.internet.reactor"  # whoever imports it has made one, and one is not for two processes
+IMPORTED = """
+    gateway.cli.program gateway.cli.run gateway.cli.reap gateway.cli.init gateway.cli.offline gateway.node.read
+    gateway.node.rooms gateway.node.health gateway.node.service gateway.observe.metrics gateway.reaper gateway.pages
+    gateway.operations.copy gateway.operations.delete gateway.operations.list_objects gateway.operations.put
+    gateway.operations.upload_lists gateway.gate gateway.http.connection gateway.http.exchange gateway_local httptools
+    prometheus_client twisted.application.service twisted.internet.default twisted.internet.endpoints
+    twisted.internet.epollreactor twisted.internet.stdio twisted.python.logfile twisted.python.systemd
+""".split()
 
 
 def commit_before_blob() -> None:
@@ -96,10 +116,60 @@ CONTROLS = {
     "forgotten-sweep": forgotten_sweep,
 }
 
-if __name__ == "__main__":
-    control, *words = sys.argv[1:]
-    CONTROLS[control]()
-    from gateway.cli import main
 
-    sys.argv = ["gateway", *words]
-    main()
+def prepare() -> None:
+    """Import everything that makes no reactor; what does is left for each child."""
+    sys.modules[REACTOR] = None  # type: ignore[assignment]
+    for name in IMPORTED:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    del sys.modules[REACTOR]
+    gc.freeze()
+
+
+def child_of(request: dict[str, Any], hold: int) -> None:
+    """Become the command: its output goes to a file, and it waits for its go."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    said = os.open(request["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for old, new in ((nothing, 0), (said, 1), (said, 2)):
+        os.dup2(old, new)
+    os.closerange(3, hold)
+    os.closerange(hold + 1, 4096)
+    os.read(hold, 1)
+    os.close(hold)
+    CONTROLS[request["control"]]()
+    sys.argv = ["gateway", *request["words"]]
+
+
+def serve() -> bool:
+    """Fork, let go and bury until nobody asks any more; True in a child that is to run its command."""
+    holds: dict[int, int] = {}
+    for line in iter(sys.stdin.buffer.readline, b""):
+        request = json.loads(line)
+        if "words" in request:
+            hold, go = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                child_of(request, hold)
+                return True
+            os.close(hold)
+            holds[pid] = go
+            answer = pid
+        elif "go" in request:
+            answer = os.write(holds[request["go"]], b"!")
+        else:
+            os.close(holds.pop(request["bury"]))
+            answer = os.waitstatus_to_exitcode(os.waitpid(request["bury"], 0)[1])
+        os.write(1, b"%d\n" % answer)
+    for pid in holds:
+        os.kill(pid, signal.SIGKILL)
+    return False
+
+
+if __name__ == "__main__":
+    prepare()
+    os.write(1, b"0\n")
+    if serve():
+        from gateway.cli import main
+
+        main()

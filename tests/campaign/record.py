@@ -1,12 +1,13 @@
 """The whole campaign: ``python -m tests.campaign.record [--share 0.05] [--seed N] [PHASE ...]``.
 
-Each phase adds its line to ``.make/campaign.json`` as soon as it ends, and ``docs/durability.md`` is drawn anew from
-that file, so that phases may be run one by one.
+Each phase keeps its lines in ``.make/campaign.json`` while it works, and ``docs/durability.md`` is drawn anew from that
+file when it ends, so that phases may be run one by one, or several at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import platform
 import random
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +32,22 @@ from tests.campaign.subject import Subject
 
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".make" / "campaign.json"
-PAIRS, LOADS, HISTORIES, OPERATIONS = 1600, 2000, 100, 2000
+PAIRS, LOADS, TWISTD, HISTORIES, OPERATIONS = 1800, 2000, 100, 100, 2000
 STATES, STORIES_OF_POWER = 10_500, 21
 TRIES = 200  # a control that is not caught within so many kills fails the campaign
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``share`` of the full figures, the seed of everything random, and a folder for scratch."""
+    """``share`` of the full figures, the seed of everything random, and a folder for scratch.
+
+    ``told`` keeps the lines of a phase that still works.
+    """
 
     share: float
     seed: int
     folder: Path
+    told: Callable[[list[Line]], None]
 
     def of(self, full: int) -> int:
         return max(1, round(full * self.share))
@@ -59,47 +65,61 @@ class Line:
     control: bool = False  # then violations are what was hoped for
 
 
-def _killed(what: str, tally: Tally, begun: float) -> Line:
-    note = f"{tally.idle} more died only after the answer; slowest restart {tally.slowest:.1f} s"
-    return Line(what, tally.kills, time.monotonic() - begun, tally.violations, note)
+def _killed(plan: Plan, what: str, jobs: list[Callable[[Round], None]], twistd: bool = False) -> list[Line]:
+    begun = time.monotonic()
+
+    def line(tally: Tally) -> Line:
+        note = f"{tally.idle} more died only after the answer; slowest restart {tally.slowest:.1f} s"
+        if tally.kills + tally.idle < len(jobs):
+            note = f"{tally.kills + tally.idle:,} of {len(jobs):,} planned; {note}"
+        return Line(what, tally.kills, time.monotonic() - begun, tally.violations, note)
+
+    tally = in_rounds(plan.folder / "rounds", jobs, twistd=twistd, told=lambda tally: plan.told([line(tally)]))
+    return [line(tally)]
 
 
 def system_calls(plan: Plan) -> list[Line]:
-    begun = time.monotonic()
     with Round(plan.folder / "count") as this:
         jobs = jobs_of(this)
     chosen = random.Random(plan.seed).sample(jobs, plan.of(len(jobs)))
-    tally = in_rounds(plan.folder / "kills", chosen)
-    return [_killed(f"kills at a system call, {len(chosen)} of {len(jobs)}", tally, begun)]
+    return _killed(plan, f"kills at a system call, {len(chosen)} of {len(jobs)}", chosen)
 
 
 def pairs(plan: Plan) -> list[Line]:
-    begun = time.monotonic()
     with Round(plan.folder / "count") as this:
         jobs = pairs_of(this, plan.of(PAIRS), plan.seed)
-    tally = in_rounds(plan.folder / "pairs", jobs)
-    return [_killed("kills in the second of two operations", tally, begun)]
+    return _killed(plan, "kills in the second of two operations", jobs)
 
 
 def loads(plan: Plan) -> list[Line]:
-    begun = time.monotonic()
-    tally = in_rounds(plan.folder / "loads", loads_of(plan.of(LOADS), plan.seed))
-    return [_killed("kills at a random moment under eight clients", tally, begun)]
+    jobs = loads_of(plan.of(LOADS), plan.seed)
+    return _killed(plan, "kills at a random moment under eight clients", jobs)
+
+
+def twistd(plan: Plan) -> list[Line]:
+    """The same, with every start from nothing."""
+    jobs = loads_of(plan.of(TWISTD), plan.seed + 1)
+    return _killed(plan, "the same, each time started by `twistd`", jobs, twistd=True)
 
 
 def histories(plan: Plan) -> list[Line]:
     begun, total, wrong = time.monotonic(), 0, list[str]()
     number = plan.of(HISTORIES)
     subject = Subject(plan.folder / "histories")
+
+    def line(done: int) -> Line:
+        note = f"{done} histories, eight clients, four keys"
+        return Line("operations in checked histories", total, time.monotonic() - begun, wrong, note)
+
     try:
         subject.start()
         for each in range(number):
             count, found = history(subject, plan.folder / "journal", OPERATIONS, plan.seed * 10_000 + each)
             total, wrong = total + count, wrong + found
+            plan.told([line(each + 1)])
     finally:
         subject.kill()
-    note = f"{number} histories, eight clients, four keys"
-    return [Line("operations in checked histories", total, time.monotonic() - begun, wrong, note)]
+    return [line(number)]
 
 
 def controls(plan: Plan) -> list[Line]:
@@ -135,16 +155,19 @@ def power(plan: Plan) -> list[Line]:
     scratch = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)) / "disk"
     number = plan.of(STORIES_OF_POWER)
 
-    async def stories(reactor: Any) -> Line:
-        begun, total = time.monotonic(), Outcome()
+    async def stories(reactor: Any, before: list[Line]) -> list[Line]:
+        begun, total, lines = time.monotonic(), Outcome(), before
         for each in range(number):
             seed = plan.seed * 10_000 + each
             events = await record(scratch, reactor, seed, rounds=30)
             outcome = await check(events, scratch, reactor, seed=seed, most=STATES // STORIES_OF_POWER)
             total.states += outcome.states
             total.violations += [f"story {seed}: {wrong}" for wrong in outcome.violations]
-        seconds = time.monotonic() - begun
-        return Line("states after power loss", total.states, seconds, total.violations, f"{number} stories")
+            seconds = time.monotonic() - begun
+            line = Line("states after power loss", total.states, seconds, total.violations, f"{each + 1} stories")
+            lines = [*before, line]
+            plan.told(lines)
+        return lines
 
     async def control(reactor: Any, name: str, skips: Callable[[Any], bool], how: AbstractContextManager[None]) -> Line:
         begun = time.monotonic()
@@ -154,12 +177,12 @@ def power(plan: Plan) -> list[Line]:
         return Line(name, found.states, time.monotonic() - begun, found.violations[:1], "states", control=True)
 
     async def work(reactor: Any) -> list[Line]:
-        return [
+        controls = [
             await control(reactor, "no file is synced", is_file, nullcontext()),
             await control(reactor, "no directory is synced", is_directory, nullcontext()),
             await control(reactor, "SQLite NORMAL", lambda file: False, sqlite_normal()),
-            await stories(reactor),
         ]
+        return await stories(reactor, controls)
 
     lines = in_reactor(work)
     shutil.rmtree(scratch.parent)
@@ -171,6 +194,7 @@ PHASES: dict[str, Callable[[Plan], list[Line]]] = {
     "kills": system_calls,
     "pairs": pairs,
     "loads": loads,
+    "twistd": twistd,
     "power": power,
     "histories": histories,
 }
@@ -188,13 +212,15 @@ def main() -> int:
     good = True
     for name in asked.phases or PHASES:
         folder = Path(tempfile.mkdtemp(prefix=f"campaign-{name}-"))
-        lines = PHASES[name](Plan(asked.share, asked.seed, folder))
+        keep = partial(_keep, name, asked.seed, _commit())
+        lines = PHASES[name](Plan(asked.share, asked.seed, folder, keep))
         fine = all(bool(line.violations) == line.control for line in lines)
         for line in lines:
             told = "; ".join(line.violations[:3])
             sys.stdout.write(f"{name}: {line.cases} {line.what} in {line.seconds:.0f} s {told}\n")
             sys.stdout.flush()
-        _keep(name, asked.seed, lines)
+        state = keep(lines)
+        (ROOT / "docs" / "durability.md").write_text(page.draw(state, list(PHASES)))
         good = good and fine
         if fine:
             shutil.rmtree(folder)
@@ -203,19 +229,29 @@ def main() -> int:
     return 0 if good else 1
 
 
-def _keep(name: str, seed: int, lines: list[Line]) -> None:
-    state = json.loads(STATE.read_text()) if STATE.exists() else {}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    state[name] = {
-        "seed": seed,
-        "commit": commit.stdout.strip(),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": f"Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}",
-        "lines": [asdict(line) for line in lines],
-    }
+def _commit() -> str:
+    """What is tried; with a + where something is not committed."""
+    words = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _keep(name: str, seed: int, commit: str, lines: list[Line]) -> dict[str, Any]:
+    """Put a phase's lines into the state, which other phases may be writing to; the whole state."""
     STATE.parent.mkdir(exist_ok=True)
-    STATE.write_text(json.dumps(state, indent=1))
-    (ROOT / "docs" / "durability.md").write_text(page.draw(state, list(PHASES)))
+    with STATE.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        state: dict[str, Any] = json.loads(file.read() or "{}")
+        state[name] = {
+            "seed": seed,
+            "commit": commit,
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "machine": f"Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}",
+            "lines": [asdict(line) for line in lines],
+        }
+        file.truncate(0)
+        file.write(json.dumps(state, indent=1))
+    return state
 
 
 if __name__ == "__main__":

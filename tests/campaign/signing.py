@@ -70,16 +70,24 @@ class Client:
         self._wire: http.client.HTTPConnection | None = None
 
     def ask(
-        self, method: str, path: str, body: bytes = b"", query: Mapping[str, str] = NOTHING, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        query: Mapping[str, str] = NOTHING,
+        sized: bool = True,
+        **headers: str,
     ) -> Answer:
-        """``headers``: with _ for -. Raises NoAnswer."""
+        """``headers``: with _ for -. ``sized`` False: only its end tells how long the body is. Raises NoAnswer."""
         words = "&".join(f"{quote(name, '')}={quote(query[name], '')}" for name in sorted(query))
         more = {name.replace("_", "-"): value for name, value in headers.items()}
         signed = self._account.signed(method, self._host, path, words, body, more)
+        if not sized:
+            signed["transfer-encoding"] = "chunked"
         if self._wire is None:
             self._wire = http.client.HTTPConnection(self._host, timeout=self._patience)
         try:
-            self._wire.request(method, f"{path}?{words}" if words else path, body, signed)
+            self._wire.request(method, f"{path}?{words}" if words else path, body, signed, encode_chunked=not sized)
             reply = self._wire.getresponse()
             return Answer(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
         except (OSError, http.client.HTTPException) as fault:

@@ -10,6 +10,7 @@ from tests.campaign.actor import Actor, Upload
 
 BUCKET = "campaign"
 MULTI_CHUNK = 3 * 1024 * 1024
+TWO_BLOBS = 8 * 1024 * 1024 + 1000
 
 
 @dataclass(slots=True)
@@ -69,13 +70,21 @@ def _put_many(scene: Scene) -> None:
         scene.actor.put(f"{scene.where}/{number}", 100)
 
 
+def _in_chunks(scene: Scene) -> None:
+    """Its body's length is known only at its end: it becomes two blobs."""
+    scene.actor.put(scene.where, TWO_BLOBS, sized=False)
+
+
 STORIES: dict[str, Story] = {
     "put": Story(lambda s: s.actor.put(s.where)),
     "put of 0 bytes": Story(lambda s: s.actor.put(s.where, 0)),
     "put of 3 MiB": Story(lambda s: s.actor.put(s.where, MULTI_CHUNK)),
+    "put of two blobs": Story(_in_chunks),
     "put if absent": Story(lambda s: s.actor.put(s.where, absent=True)),
     "overwrite": Story(lambda s: s.actor.put(s.where, 2000), lambda s: s.actor.put(s.where)),
     "overwrite of what was seen": Story(_swapped, lambda s: s.actor.put(s.where)),
+    "overwrite of two blobs": Story(lambda s: s.actor.put(s.where, 2000), _in_chunks),
+    "copy of two blobs": Story(lambda s: s.actor.copy(s.where, f"{s.where}.copy"), _in_chunks),
     "copy": Story(lambda s: s.actor.copy(s.where, f"{s.where}.copy"), lambda s: s.actor.put(s.where)),
     "delete": Story(lambda s: s.actor.delete(s.where), lambda s: s.actor.put(s.where)),
     "delete of many": Story(_many, _put_many),

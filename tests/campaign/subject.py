@@ -7,13 +7,14 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+from tests.campaign.nursery import Child, Twistd, nursery
 from tests.campaign.signing import Account, Client
 
 MUTATING = (
@@ -21,7 +22,7 @@ MUTATING = (
     " mkdir mkdirat rmdir sendto openat"
 ).split()
 PATIENCE = 60.0
-LAUNCHER = Path(__file__).parent / "launcher.py"
+_POLL = 0.005
 CONFIGURATION = """[gateway]
 listen = tcp:0:interface=127.0.0.1
 reap_interval = 3600
@@ -36,19 +37,34 @@ class Broken(Exception):
     """The gateway did not do what it must to be examined at all; the text holds what it said."""
 
 
-class Subject:
-    """A folder with a gateway's configuration, and the process that serves it. ``control`` breaks it on purpose."""
+class Died(Broken):
+    """What it was asked to do ended with kill -9."""
 
-    def __init__(self, folder: Path, control: str = "") -> None:
+
+Watch = Callable[["Subject"], None]
+
+
+def nobody(subject: Subject) -> None:
+    """Watches a start that nothing happens to."""
+
+
+class Subject:
+    """A folder with a gateway's configuration, and the process that serves it.
+
+    ``control`` breaks it on purpose. ``twistd``: it is started by `twistd`, from nothing, instead of forked.
+    """
+
+    def __init__(self, folder: Path, control: str = "", twistd: bool = False) -> None:
         self.folder = folder
         self.endpoint = ""
         self.recoveries: list[float] = []  # seconds from each start to the first request it is ready for
         self._control = control
-        self._process: subprocess.Popen[bytes] | None = None
+        self._twistd = twistd
+        self._child: Child | Twistd | None = None
         self._strace: subprocess.Popen[str] | None = None
         folder.mkdir(parents=True)
         (folder / "tahoe.cfg").write_text(CONFIGURATION)
-        self._gateway("init", str(folder), "--account", "admin")
+        self.command("init", str(folder), "--account", "admin")
         pair = configparser.ConfigParser(interpolation=None)
         pair.read(folder / "private" / "admin.credentials")
         self._account = Account(pair["default"]["aws_access_key_id"], pair["default"]["aws_secret_access_key"])
@@ -58,70 +74,76 @@ class Subject:
 
     @property
     def pid(self) -> int:
-        return self._process.pid if self._process else 0
+        return self._child.pid if self._child else 0
 
     # ------------------------------------------------------------ life
 
-    def start(self, *tracer: str) -> bool:
-        """Start it, below ``tracer`` if there is one; False where it died before it was ready."""
-        said = (self.folder / "server.out").open("wb")
-        words = [sys.executable, str(LAUNCHER), self._control or "none", "run", "-c", str(self.folder / "tahoe.cfg")]
+    def start(self, watch: Watch = nobody) -> bool:
+        """Start it, with ``watch`` there from its first step; False where it died of that before it was ready."""
+        said = self.folder / "server.out"
+        said.write_text("")
         begun = time.monotonic()
-        with said:
-            self._process = subprocess.Popen([*tracer, *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        configuration = self.folder / "tahoe.cfg"
+        if self._twistd:
+            self._child = Twistd(configuration, said)
+        else:
+            self._child = nursery().child(["run", "-c", str(configuration)], said, self._control)
+        watch(self)
+        self._child.go()
         while time.monotonic() < begun + PATIENCE:
-            if self._process.poll() is not None:
-                if tracer:
+            if self._child.dead(_POLL):
+                if self._strace is not None:
                     return False
                 raise Broken(f"the gateway does not start: {self.said()}")
-            found = re.search(r"^\s*endpoint\s+(\S+)$", (self.folder / "server.out").read_text(), re.MULTILINE)
+            found = re.search(r"(?:\s{2}endpoint|serving S3 at)\s+(\S+)$", said.read_text(), re.MULTILINE)
             if found and _ready(found[1]):
                 self.endpoint = found[1]
-                if not tracer:
+                if self._strace is None:
                     self.recoveries.append(time.monotonic() - begun)
                 return True
-            time.sleep(0.01)
         raise Broken(f"the gateway is not ready after {PATIENCE:g} s: {self.said()}")
 
     def kill(self) -> None:
         """As kill -9 does; fine where it is dead already. Returns when it is dead for sure."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(PATIENCE)
-            self._process = None
+        if self._child is not None:
+            self._child.signal(signal.SIGKILL)
+            self._child.end(PATIENCE)
+            self._child = None
         if self._strace is not None:
             self._strace.communicate(timeout=PATIENCE)
             self._strace = None
 
     def dead(self, seconds: float = 0.0) -> bool:
         """Did it die (waits a moment for it)?"""
-        assert self._process is not None
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        assert self._child is not None
+        return self._child.dead(seconds)
 
     def stop(self) -> None:
         """As SIGTERM does; it must end well."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(PATIENCE)
-        self._process = None
+        assert self._child is not None
+        self._child.signal(signal.SIGTERM)
+        code = self._child.end(PATIENCE)
+        self._child = None
         if code:
             raise Broken(f"the gateway ended with {code}: {self.said()}")
 
-    def reap(self) -> str:
-        """`gateway reap --now`, while it is stopped."""
-        return self._gateway("reap", "--now", "-c", str(self.folder / "tahoe.cfg"))
+    def reap(self, watch: Watch = nobody) -> str:
+        """`gateway reap --now`, while it is stopped. Raises Broken; Died where ``watch`` killed it."""
+        return self.command("reap", "--now", "-c", str(self.folder / "tahoe.cfg"), watch=watch)
 
-    def _gateway(self, *words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "gateway", *words], capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-        if done.returncode:
-            raise Broken(f"gateway {words[0]} ended with {done.returncode}: {done.stdout}{done.stderr}")
-        return done.stdout
+    def command(self, *words: str, watch: Watch = nobody) -> str:
+        """What a `gateway` command says; Broken where it does not end well, Died where it was killed."""
+        said = self.folder / "command.out"
+        self._child = nursery().child([*words], said)
+        watch(self)
+        self._child.go()
+        code = self._child.end(PATIENCE)
+        self.kill()
+        if code:
+            raise (Died if code == -signal.SIGKILL else Broken)(
+                f"gateway {words[0]} ended with {code}: {said.read_text()}"
+            )
+        return said.read_text()
 
     def said(self) -> str:
         texts = []

@@ -43,20 +43,22 @@ def _unanswered_complete(history: History, upload: Upload) -> bool:
     return any(op.what == "complete" and len(op.steps) > 1 for op in last)
 
 
-def list_all(client: Client, history: History) -> list[str]:
-    """Every key of the campaign's bucket, in pages of seven."""
+def list_all(client: Client, history: History, prefix: str = "", page: int = 7, version: int = 2) -> list[str]:
+    """Every key of the campaign's bucket below ``prefix``, with ListObjects or ListObjectsV2, page by page."""
     keys: list[str] = []
-    more = {"list-type": "2", "max-keys": "7"}
+    more = {"prefix": prefix, "max-keys": str(page)} | ({"list-type": "2"} if version == 2 else {})
     while True:
         answer = client.ask("GET", f"/{BUCKET}", query=more)
         if answer.status != 200:
             history.problem(f"list: {answer.status} {answer.body[:300]!r}")
             return keys
         keys += answer.texts("Key")
-        token = answer.texts("NextContinuationToken")
-        if not token:
+        if answer.texts("IsTruncated") != ["true"]:
             return keys
-        more["continuation-token"] = token[0]
+        if version == 2:
+            more["continuation-token"] = answer.texts("NextContinuationToken")[0]
+        else:
+            more["marker"] = keys[-1]
 
 
 def unsound(folder: Path, *, reaped: bool) -> list[str]:
