@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @config
 def run(config: Path) -> None:
     """Serve in the foreground until Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to look at again
     serve(settings_of(config), banner)
 
 
@@ -60,6 +61,7 @@ def serve(
     """
     from twisted.internet.defer import Deferred
 
+    from gateway.node import signals
     from gateway.node.service import Node
     from gateway.settings import ConfigurationFaults
 
@@ -72,8 +74,13 @@ def serve(
             done.addBoth(closed.callback)
             return closed
 
+        def look_again() -> None:
+            log_file.reopen()
+            node.reload()
+
+        signals.on_hangup(reactor, look_again)
         await node.open()
-        _stop_on_signals(reactor)
+        signals.on_stop(reactor, reactor.stop)
         reactor.addSystemEventTrigger("before", "shutdown", stop)
         assert node.catalogue is not None
         await prepare(node.catalogue)
@@ -81,37 +88,18 @@ def serve(
         sys.stdout.flush()
         await closed
 
-    _log_to(settings)
+    log_file = _log_to(settings)
     try:
         in_reactor(work)
     except ConfigurationFaults as faults:
         raise Misconfigured(str(faults)) from faults
 
 
-def _stop_on_signals(reactor: Any) -> None:
-    """One stop however often it is asked for (make hands on a SIGTERM that its group had already).
+def _log_to(settings: NodeSettings) -> Any:
+    """Everything into log/gateway.log (10 MB, five old ones), warnings in one line to the terminal as well.
 
-    A second Ctrl-C does not wait for running replies.
+    Gives the file, whose ``reopen`` follows one that was moved away.
     """
-    asked = False
-
-    def stop() -> None:
-        nonlocal asked
-        if not asked:
-            asked = True
-            reactor.stop()
-
-    def ask(number: int, frame: Any) -> None:
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        reactor.callFromThread(stop)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask)
-
-
-def _log_to(settings: NodeSettings) -> None:
-    """Everything into log/gateway.log (10 MB, five old ones), warnings in one line to the terminal as well."""
     from twisted.logger import (
         FilteringLogObserver,
         ILogObserver,
@@ -148,3 +136,4 @@ def _log_to(settings: NodeSettings) -> None:
         ],
         redirectStandardIO=False,
     )
+    return file

@@ -159,6 +159,8 @@ class Connection(protocol.Protocol):
         self._head_due = False
         self._deadline = self._front.clock.seconds() + self._limits.idle_seconds
         self._advance()
+        if self._front.draining:  # this reply began before that, and promised to keep the connection
+            self.retire()
 
     def body_wanted(self) -> None:
         if self._awaits_continue:

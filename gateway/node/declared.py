@@ -43,6 +43,13 @@ GATEWAY = (
     Setting("idle_timeout", "seconds", "How long a connection may rest between requests.", default="75s", low=0.01),
     Setting("body_timeout", "seconds", "A body must bring 1 KiB within this time.", default="30s", low=0.01),
     Setting("stall_timeout", "seconds", "How long a client may refuse to take its reply.", default="60s", low=0.01),
+    Setting(
+        "drain_notice",
+        "seconds",
+        "How long a stop goes on to serve while /_/ready says no, so that a load balancer takes notice.",
+        default="0s",
+        low=0,
+    ),
     Setting("drain_timeout", "seconds", "How long a stop waits for running replies.", default="30s", low=0),
     Setting("reap_interval", "seconds", "How often what nobody refers to is deleted.", default="60s", low=0.01),
     Setting("probe_interval", "seconds", "How often each location's health is tried.", default="30s", low=0.1),

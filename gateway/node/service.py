@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from twisted.application import service
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 import gateway
@@ -18,7 +18,7 @@ from gateway.errors import S3Error
 from gateway.gate import Gate
 from gateway.http import Front, Limits
 from gateway.model import Call, Reply
-from gateway.node import doors
+from gateway.node import doors, signals
 from gateway.node.health import Health
 from gateway.node.read import DEFAULT, NodeSettings
 from gateway.node.rooms import Rooms, make_folder, open_rooms, unwritable
@@ -48,6 +48,8 @@ class Node(service.Service):
         self.failed = False
         self._reactor = reactor
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []  # in the order of opening
+        self._doors: list[doors.Door] = []
+        self._fronts: list[Front] = []
         self._draining = False
 
     async def open(self) -> None:
@@ -80,23 +82,38 @@ class Node(service.Service):
             lost_lines=lambda: access_log.lost,
         )
         faults: list[ConfigurationFault] = []
-        ports = await self._listen(settings.listen, front, faults)
+        opened = await self._listen(settings.listen, front, faults)
         if values["metrics"] is not None:
             figures = self._pages(health, metrics, values, open_metrics=True)
             line = (values.fault("metrics", "", "", "").line, values["metrics"])
             await self._listen([line], self._front(_either(figures, _nothing_here)), faults)
         if faults:
             raise ConfigurationFaults(faults)
-        self.urls = doors.urls(ports, settings.listen)
+        doors.tell_expiry(self._doors)
+        self.urls = doors.urls(opened)
         log.info("serving S3 at {urls}", urls=", ".join(self.urls))
 
     async def _listen(
         self, lines: Sequence[tuple[int, str]], front: Front, faults: list[ConfigurationFault]
-    ) -> list[IListeningPort]:
-        ports = await doors.listen(self._reactor, self.settings.file, lines, front, faults)
-        self._closers.append(lambda: front.drain(self.settings.gateway["drain_timeout"]))
-        self._closers.append(lambda: doors.shut(ports))
-        return ports
+    ) -> list[doors.Door]:
+        opened = await doors.listen(self._reactor, self.settings.file, lines, front, faults)
+        self._doors += opened
+        self._fronts.append(front)
+        return opened
+
+    def reload(self) -> None:
+        """What SIGHUP asks for: read the certificates again."""
+        doors.renew(self._doors, self.settings.file)
+
+    async def _drain(self) -> None:
+        """Say that we are not ready, take no new connections, and let running replies end."""
+        if self.urls:  # we did serve
+            notice = self.settings.gateway["drain_notice"]
+            log.info("stopping: {running} requests run", running=sum(front.running for front in self._fronts))
+            await deferLater(self._reactor, notice, lambda: None)
+        await doors.shut(self._doors)
+        patience = self.settings.gateway["drain_timeout"]
+        await gatherResults([Deferred.fromCoroutine(front.drain(patience)) for front in self._fronts])
 
     def _watch(self, rooms: Rooms, metrics: Metrics) -> Health:
         """Start what works beside serving: the probes and the reaper."""
@@ -123,13 +140,14 @@ class Node(service.Service):
         return Pages(ready, lambda: health.states, metrics.text, domains=domains, open_metrics=open_metrics)
 
     async def close(self) -> None:
-        """Take no new connections, let running replies end, then close room by room, the last opened first.
+        """Drain, then close room by room, the last opened first.
 
         A room that does not close well does not keep the others open; the last such error is raised at the end.
         """
         self._draining = True
         self.catalogue = None
         async with AsyncExitStack() as rooms:
+            self._closers.append(self._drain)
             for closer in self._closers:
                 rooms.push_async_callback(closer)
             self._closers = []
@@ -137,6 +155,7 @@ class Node(service.Service):
     def startService(self) -> None:
         """For twistd, whose start does not wait: a start that fails says why, one line each, and ends the process."""
         super().startService()  # type: ignore[no-untyped-call]
+        self._reactor.callWhenRunning(signals.on_stop, self._reactor, self._reactor.stop)
         Deferred.fromCoroutine(self.open()).addErrback(self._fail)
 
     def stopService(self) -> Deferred[None]:
