@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -50,6 +51,7 @@ from gateway_openstack.storage import META, PAGE, UPLOAD, Found, Storage
 _GIB = 1024**3
 _LONGEST = 256  # bytes of a name
 _PROBE = 1024  # bytes
+_NOTHING = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
 
 def refuses(name: str) -> str | None:
@@ -125,6 +127,8 @@ class OpenStackBackend(Segments):
         headers = {META + name: text for name, text in pack_metadata(request.metadata).items()}
         if not request.if_absent:
             return PutResult(await self._storage.put(request.name, request.body, request.size, headers))
+        if await self._storage.find(request.name) is not None:
+            raise BlobExists(request.name)  # Ceph does not look at If-None-Match
         upload = secrets.token_hex(8)
         headers |= {"If-None-Match": "*", UPLOAD: upload}
         with suppress(BlobExists):  # perhaps it is ours, and only the first answer was lost
@@ -183,10 +187,22 @@ class OpenStackBackend(Segments):
             limit = min(PAGE, request.limit - len(blobs))
             page = await self._storage.page(request.prefix, after, limit)
             after = page[-1]["name"] if len(page) == limit else None
-            blobs += [_listed(each) for each in page if not each["name"].startswith(HIDDEN)]
+            blobs += [await self._listed(each) for each in page if not each["name"].startswith(HIDDEN)]
             if after is not None and after.startswith(HIDDEN):
                 after = HIDDEN + "\U0010ffff"  # behind all segments
         return ListResult(tuple(blobs), after)
+
+    async def _listed(self, each: dict[str, Any]) -> ListedBlob:
+        """A row of the listing; a large object's own hash is that of its manifest."""
+        try:
+            modified = datetime.fromisoformat(each["last_modified"]).replace(tzinfo=UTC).timestamp()
+            size, fingerprint = int(each["bytes"]), str(each.get("slo_etag") or each["hash"]).strip('"')
+            if size and fingerprint == _NOTHING:  # Ceph's row for a large object tells the size of the manifest
+                found = await self._storage.find(each["name"])
+                size, fingerprint = (found.size, found.fingerprint) if found else (size, fingerprint)
+            return ListedBlob(each["name"], size, fingerprint, modified)
+        except (KeyError, TypeError, ValueError) as fault:
+            raise BackendDown(f"the service lists an object that makes no sense: {each}") from fault
 
     @hookimpl
     async def healthcheck(self, request: HealthcheckRequest) -> HealthcheckResult:
@@ -205,13 +221,3 @@ class OpenStackBackend(Segments):
         container = (await storage.ask("HEAD", expect=(200, 204))).headers
         facts = {"objects": "x-container-object-count", "used_bytes": "x-container-bytes-used"}
         return HealthcheckResult({name: container[header] for name, header in facts.items() if header in container})
-
-
-def _listed(each: dict[str, Any]) -> ListedBlob:
-    """A row of Swift's listing; a large object's own hash is that of its manifest."""
-    try:
-        modified = datetime.fromisoformat(each["last_modified"]).replace(tzinfo=UTC).timestamp()
-        fingerprint = str(each.get("slo_etag") or each["hash"]).strip('"')
-        return ListedBlob(each["name"], int(each["bytes"]), fingerprint, modified)
-    except (KeyError, TypeError, ValueError) as fault:
-        raise BackendDown(f"the service lists an object that makes no sense: {each}") from fault

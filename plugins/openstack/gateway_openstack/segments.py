@@ -92,6 +92,8 @@ class Segments:
         if found is None or found.upload != request.token:
             if marker is None:
                 raise BlobMissing(f"the upload {request.token} of {request.name} is not open")
+            if found is not None and request.if_absent:
+                raise BlobExists(request.name)  # Ceph does not look at If-None-Match
             headers = {META + name: text for name, text in pack_metadata(marker.metadata).items()}
             await self._join(request, below, top, {**headers, UPLOAD: request.token})
         elif found.fingerprint != fingerprint:

@@ -1,4 +1,4 @@
-"""A real Swift with its own users (tempauth), and one behind a real Keystone; both for the whole run."""
+"""A real Swift with its own users (tempauth), one behind a real Keystone, and a Ceph that speaks Swift's API."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from gateway_openstack.identity import KEY
 from twisted.internet.defer import ensureDeferred
 
 from gateway.api import Values
-from tests.servers import keystone
+from tests.servers import ceph, keystone
 from tests.servers import swift as servers
+from tests.servers.ceph import Ceph
 from tests.servers.keystone import Cloud
 from tests.servers.swift import Swift
 
@@ -70,6 +71,19 @@ def cloud() -> Iterator[Cloud]:
     with Cloud() as running:
         _make_container(*running.token(), CONTAINER)
         yield running
+
+
+@pytest.fixture(scope="session")
+def rgw() -> Iterator[Ceph]:
+    with Ceph() as running:
+        _make_container(*running.token(), CONTAINER)
+        yield running
+
+
+@pytest.fixture
+def on_rgw(rgw: Ceph) -> Callable[[], OpenStackBackend]:
+    """Builds backends, not opened, on the same container of a RADOS Gateway."""
+    return lambda: _build(ceph.SWIFT_KEY, url=rgw.auth_url, username=ceph.SWIFT_USER)
 
 
 @pytest.fixture(scope="session")

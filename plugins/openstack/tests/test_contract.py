@@ -12,7 +12,7 @@ from gateway_openstack import OpenStackBackend
 from gateway.testing import BackendContract
 from gateway.testing.promises_keeping import KeepingPromises
 from gateway.testing.promises_uploads import UploadPromises
-from tests.servers import keystone
+from tests.servers import ceph, keystone
 from tests.servers.keystone import Cloud
 
 Build = Callable[..., OpenStackBackend]
@@ -33,6 +33,18 @@ class TestTempauth(FromReopen, BackendContract):
     @pytest.fixture
     def secrets(self) -> Sequence[str]:
         return ("testing",)
+
+
+class TestRgw(FromReopen, BackendContract):
+    """Ceph's RADOS Gateway by its Swift API (v1)."""
+
+    @pytest.fixture
+    def reopen(self, on_rgw: Reopen) -> Reopen:
+        return on_rgw
+
+    @pytest.fixture
+    def secrets(self) -> Sequence[str]:
+        return (ceph.SWIFT_KEY,)
 
 
 class TestSmallManifests(FromReopen, UploadPromises):

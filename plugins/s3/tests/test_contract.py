@@ -47,6 +47,12 @@ class TestSwift(OnAServer):
         return swift
 
 
+class TestRgw(OnAServer):
+    @pytest.fixture
+    def target(self, rgw: Any) -> Any:
+        return rgw
+
+
 class TestOurselves(OnAServer):
     @pytest.fixture
     def target(self, ourselves: Any) -> Any:

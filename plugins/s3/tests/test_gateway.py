@@ -23,7 +23,7 @@ def storage(target: Any, bucket: str) -> dict[str, str]:
     return {"s3.access_key_id": target.access_key, "s3.bucket": bucket, "s3.url": target.url}
 
 
-@pytest.fixture(scope="module", params=["moto", "swift"])
+@pytest.fixture(scope="module", params=["moto", "swift", "rgw"])
 def behind(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 

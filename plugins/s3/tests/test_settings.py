@@ -114,8 +114,8 @@ async def test_a_profile_serves(profiles: Path, moto: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_missing_bucket_is_told(moto: Any, swift: Any) -> None:
-    for target in (moto, swift):
+async def test_a_missing_bucket_is_told(moto: Any, swift: Any, rgw: Any) -> None:
+    for target in (moto, swift, rgw):
         with pytest.raises(BackendUnfit) as raised:
             await target.backend("no-such-bucket-here").open()
         assert raised.value.key == "s3.bucket" and "bucket" in raised.value.fix
