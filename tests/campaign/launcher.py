@@ -107,6 +107,11 @@ def forgotten_sweep() -> None:
     Blobs.known = known  # type: ignore[method-assign]
 
 
+def no_file_sync() -> None:
+    """Blobs are told to be safe while they wait in the kernel's memory (SQLite still syncs its own files)."""
+    os.fsync = os.fdatasync = lambda descriptor: None  # type: ignore[assignment]
+
+
 CONTROLS = {
     "none": lambda: None,
     "commit-before-blob": commit_before_blob,
@@ -114,6 +119,7 @@ CONTROLS = {
     "stale-reads": stale_reads,
     "unchecked-conditions": unchecked_conditions,
     "forgotten-sweep": forgotten_sweep,
+    "no-file-sync": no_file_sync,
 }
 
 

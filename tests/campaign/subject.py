@@ -49,7 +49,7 @@ def nobody(subject: Subject) -> None:
 
 
 class Subject:
-    """A folder with a gateway's configuration, and the process that serves it.
+    """A folder with a gateway's configuration, made where there is none, and the process that serves it.
 
     ``control`` breaks it on purpose. ``twistd``: it is started by `twistd`, from nothing, instead of forked.
     """
@@ -62,9 +62,10 @@ class Subject:
         self._twistd = twistd
         self._child: Child | Twistd | None = None
         self._strace: subprocess.Popen[str] | None = None
-        folder.mkdir(parents=True)
-        (folder / "tahoe.cfg").write_text(CONFIGURATION)
-        self.command("init", str(folder), "--account", "admin")
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            (folder / "tahoe.cfg").write_text(CONFIGURATION)
+            self.command("init", str(folder), "--account", "admin")
         pair = configparser.ConfigParser(interpolation=None)
         pair.read(folder / "private" / "admin.credentials")
         self._account = Account(pair["default"]["aws_access_key_id"], pair["default"]["aws_secret_access_key"])
