@@ -4,6 +4,9 @@ A backend is a class with declared ``settings`` (and ``secrets``, where it needs
 of ``Hooks`` as ``async def`` methods marked with ``hookimpl``. The entry-point group is ``gateway.backends``; the
 entry point's name is the backend's type. ``gateway.testing.BackendContract`` tests it. A backend that talks to a cloud
 does so through a ``Service``.
+
+A wrapper is a subclass of ``Wrapper`` with ``settings``, built with their values; its entry-point group is
+``gateway.wrappers``.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ from gateway.model import (
     UploadPartResult,
 )
 from gateway.plugins.hookspecs import Hooks, hookimpl
+from gateway.plugins.wrapping import Answer, Wrapper, drop
 from gateway.remote import (
     METADATA_PAIRS,
     METADATA_SIZE,
@@ -77,6 +81,7 @@ __all__ = [
     "REQUIRED",
     "AbortMPURequest",
     "AbortMPUResult",
+    "Answer",
     "BackendBusy",
     "BackendDenied",
     "BackendDown",
@@ -124,6 +129,8 @@ __all__ = [
     "UploadPartRequest",
     "UploadPartResult",
     "Values",
+    "Wrapper",
+    "drop",
     "hookimpl",
     "judge",
     "judge_s3_grammar",

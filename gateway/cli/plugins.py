@@ -1,4 +1,4 @@
-"""`gateway plugins`: which backends are installed, which of them the configuration needs, and what they can do."""
+"""`gateway plugins`: which backends and wrappers are installed, which the configuration needs, what they can do."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ REQUIRED_WORD = "(required)"
 @click.option("--settings", "details", is_flag=True, help="With their settings and secrets (imports each plugin).")
 @as_json
 def plugins(config: Path | None, details: bool, as_json: bool) -> None:
-    """List the installed backends: distribution, version, the kit they say they passed, and their state.
+    """List the installed backends and wrappers: distribution, version, the kit they say they passed, their state.
 
     loaded: needed and fit. not needed: no location names it, so that it is not imported. broken: it says why.
     """
     from gateway.plugins import loading
 
     needed = _named(config or DEFAULT) if config or DEFAULT.exists() else None
-    rows = [_row(plugin, needed, details) for plugin in loading.installed()]
+    rows = [_row(plugin, needed, details) for kind in loading.GROUPS for plugin in loading.installed(kind)]
     if as_json:
         click.echo(json.dumps(rows))
         return
     for row in rows:
         kit = f"kit {row['kit']}" if row["kit"] is not None else "kit -"
-        click.echo(f"{row['backend']}\t{row['distribution']} {row['version']}\t{kit}\t{_state(row)}")
+        name = row["backend"] if "backend" in row else f"wrapper {row['wrapper']}"
+        click.echo(f"{name}\t{row['distribution']} {row['version']}\t{kit}\t{_state(row)}")
         for line in row.get("settings", ()):
             default = line["default"]
             absent = default if default == REQUIRED_WORD else f"default {default}" if default else "optional"
@@ -51,8 +52,8 @@ def plugins(config: Path | None, details: bool, as_json: bool) -> None:
             click.echo(f"    private/{secret['file']}  {secret['help']}")
 
 
-def _named(config: Path) -> set[str]:
-    """The backends that the locations of a configuration name. Raises Misconfigured where it cannot be read."""
+def _named(config: Path) -> set[tuple[str, str]]:
+    """The kinds and types that the locations of a configuration name. Raises Misconfigured where it cannot be read."""
     from gateway.settings import ConfigurationFault, read_document
 
     faults: list[ConfigurationFault] = []
@@ -60,26 +61,28 @@ def _named(config: Path) -> set[str]:
     if faults:
         raise Misconfigured("\n".join(map(str, faults)))
     places = [each for each in document.sections.values() if each.name.split(" ")[0] in ("storage", "location")]
-    return {place.entries["backend"].value for place in places if "backend" in place.entries}
+    backends = {("backend", place.entries["backend"].value) for place in places if "backend" in place.entries}
+    lines = [line for place in places if "wrappers" in place.entries for _, line in place.entries["wrappers"].lines]
+    return backends | {("wrapper", line) for line in lines}
 
 
-def _row(plugin: Plugin, needed: set[str] | None, details: bool) -> dict[str, Any]:
+def _row(plugin: Plugin, needed: set[tuple[str, str]] | None, details: bool) -> dict[str, Any]:
     from gateway.plugins import loading
     from gateway.plugins.fitness import PluginFault
 
     row: dict[str, Any] = {
-        "backend": plugin.type,
+        plugin.kind: plugin.type,
         "distribution": plugin.distribution,
         "version": plugin.version,
         "state": "not needed",
         "kit": None,
         "capabilities": None,
     }
-    wanted = needed is None or plugin.type in needed
+    wanted = needed is None or (plugin.kind, plugin.type) in needed
     if not wanted and not details:
         return row
     try:
-        backend: Any = loading.find(plugin.type).load() if wanted else plugin.load()
+        backend: Any = loading.find(plugin.type, plugin.kind).load() if wanted else plugin.load()
     except PluginFault as fault:
         return {**row, "state": "broken", "fault": str(fault)}
     kit = getattr(backend, "kit_version", None)

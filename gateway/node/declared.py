@@ -59,6 +59,7 @@ GATEWAY = (
 PLACE = (
     Setting("backend", "text", "The type of the backend, as `gateway plugins` lists them."),
     Setting("concurrency", "integer", "How many operations the storage gets at once.", default="64", low=1),
+    Setting("wrappers", "lines", "Wrappers around the storage, one a line; the first one is outermost.", default=None),
 )
 
 ENDPOINT = (Setting("location", "text", "Buckets made through this host are kept in this location."),)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.node import declared
+from gateway.node.wrappers import Wrapping, read_wrappers
 from gateway.plugins import loading
 from gateway.plugins.fitness import PluginFault, PluginMissing
 from gateway.seal import KEY_SIZE
@@ -45,6 +46,7 @@ class Place:
     values: Values
     concurrency: int
     distribution: str
+    wrappers: tuple[Wrapping, ...] = ()  # the outermost first
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +166,13 @@ def _place(reading: Reading, section: Section, private: Private) -> None:
     own = {setting.key for setting in settings}
     common = tuple(setting for key, setting in shared.items() if key not in own)
     foreign = declared.TAHOE["storage"] - own
+    wrappers = read_wrappers(document, section, (*common, *settings), faults)
+    if wrappers is None:
+        return  # its settings would be unknown keys
     values = read_section(
         document,
         section,
-        (*common, *settings),
+        (*common, *settings, *(setting for wrapping in wrappers for setting in wrapping.settings)),
         faults,
         foreign=foreign,
         secrets=tuple(getattr(backend, "secrets", ())),
@@ -176,7 +181,7 @@ def _place(reading: Reading, section: Section, private: Private) -> None:
     )
     _note(reading, section, [key for key in section.entries if key in foreign])
     if values is not None:
-        reading.places.append(Place(name, kind, backend, values, values["concurrency"], distribution))
+        reading.places.append(Place(name, kind, backend, values, values["concurrency"], distribution, wrappers))
 
 
 def _plugin(
@@ -269,7 +274,7 @@ def _check_places(reading: Reading) -> None:
     """Two locations on the same storage would delete each other's blobs."""
     seen: dict[str, Place] = {}
     for place in reading.places:
-        values = {key: value for key, value in place.values.items() if key != "concurrency"}
+        values = place.values.part({setting.key for setting in place.backend.settings})
         twin = seen.setdefault(repr((place.kind, sorted(values.items()))), place)
         if twin is not place and place.kind != "memory":
             what = f"{place.name} with the very settings of {twin.name}"

@@ -73,8 +73,10 @@ def build(place: Place, report: Report = unreported) -> Location:
         report(place.name, hook, outcome, seconds)
 
     try:
-        # metrics inside the limit: they tell how fast the storage is, not how long the queue before it
-        return Location(place.name, _construct(place), (Metrics(count), Limits(place.concurrency)))
+        # metrics inside the limit: they tell how fast the storage is, not how long the queue before it;
+        # around the strangers: what those do to the storage shows
+        strangers = [wrapping.build(place.values) for wrapping in reversed(place.wrappers)]
+        return Location(place.name, _construct(place), (*strangers, Metrics(count), Limits(place.concurrency)))
     except (BackendUnfit, PluginFault) as fault:
         raise misplaced(place, fault) from fault
 

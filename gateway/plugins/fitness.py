@@ -1,24 +1,25 @@
-"""Is this class a backend? Asked before it is built, so that an unfit plugin is one line at start and nothing later."""
+"""Is this class a backend (a wrapper)? Asked before it is built: an unfit plugin is one line at start, no more."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from gateway.plugins.hookspecs import HOOKS, MPU_HOOKS, PROJECT
+from gateway.plugins.wrapping import Wrapper
 from gateway.settings import Secret, Setting
 
 BLOB_HOOKS = tuple(hook for hook in HOOKS if hook not in MPU_HOOKS)
 
 
 class PluginFault(Exception):
-    """A backend plugin cannot serve; str() is one line for the operator."""
+    """A plugin cannot serve; str() is one line for the operator."""
 
     def __str__(self) -> str:
         return " ".join(super().__str__().split())
 
 
 class PluginMissing(PluginFault):
-    """No installed distribution offers that backend."""
+    """No installed distribution offers that backend or wrapper."""
 
 
 class PluginBroken(PluginFault):
@@ -55,6 +56,14 @@ def check_class(who: str, candidate: object) -> type:
     check_hooks(who, implemented(candidate))
     _check_declared(who, candidate, "settings", Setting, getattr(candidate, "settings", None))
     _check_declared(who, candidate, "secrets", Secret, getattr(candidate, "secrets", ()))
+    return candidate
+
+
+def check_wrapper(who: str, candidate: object) -> type:
+    """The class, if it is a wrapper with declared settings; PluginUnfit tells what is wrong."""
+    if not isinstance(candidate, type) or not issubclass(candidate, Wrapper):
+        raise PluginUnfit(f"{who} is no subclass of gateway.api.Wrapper: let the entry point name such a class")
+    _check_declared(who, candidate, "settings", Setting, getattr(candidate, "settings", None))
     return candidate
 
 

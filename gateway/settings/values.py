@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -75,6 +75,11 @@ class Values(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<Values of {self.location or 'a section'}: {self._values}>"  # never the secrets
+
+    def part(self, keys: Collection[str]) -> Values:
+        """Those of some keys alone, and no secret."""
+        values = {key: value for key, value in self._values.items() if key in keys}
+        return Values(values, location=self.location, file=self._file, line=self._line, lines=self._lines)
 
     def secret(self, file: str) -> str | None:
         return self._secrets.get(file)

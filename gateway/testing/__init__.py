@@ -22,15 +22,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gateway.plugins.location import Location
+    from gateway.plugins.memory import MemoryBackend
     from gateway.testing.contract import KIT_VERSION, BackendContract
     from gateway.testing.server import LiveGateway
 
-__all__ = ["KIT_VERSION", "BackendContract", "LiveGateway"]
+__all__ = ["KIT_VERSION", "BackendContract", "LiveGateway", "Location", "MemoryBackend"]
 
 _HOMES = {
     "KIT_VERSION": "gateway.testing.contract",
     "BackendContract": "gateway.testing.contract",
     "LiveGateway": "gateway.testing.server",
+    "Location": "gateway.plugins.location",  # a wrapper is tried in a location, around a backend
+    "MemoryBackend": "gateway.plugins.memory",
 }
 
 

@@ -93,11 +93,16 @@ class Stage:
     @pytest.fixture(params=["bare", "location"])
     def subject(self, request: pytest.FixtureRequest, opened: Any) -> Any:
         """The backend's own hooks, and the same behind the gateway's Location."""
-        return opened if request.param == "bare" else Location("kit", opened)
+        return opened if request.param == "bare" else request.getfixturevalue("location")
 
     @pytest.fixture
-    def location(self, opened: Any) -> Location:
-        return Location("kit", opened)
+    def wrappers(self) -> Sequence[object]:
+        """Override it with wrappers of your own: behind them every promise must still be kept."""
+        return ()
+
+    @pytest.fixture
+    def location(self, opened: Any, wrappers: Sequence[object]) -> Location:
+        return Location("kit", opened, wrappers)
 
     async def open(self, backend: Any) -> None:
         if hasattr(backend, "open"):

@@ -138,7 +138,7 @@ def test_a_class_that_is_no_backend_is_unfit(install: Install, code: str, says: 
 )
 def test_a_missing_backend_says_how_to_get_it(type_: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     only = tuple(plugin for plugin in loading.installed() if plugin.type == "memory")
-    monkeypatch.setattr(loading, "installed", lambda: only)
+    monkeypatch.setattr(loading, "installed", lambda kind: only)
     with pytest.raises(PluginMissing) as fault:
         loading.find(type_)
     assert says in line(fault)
