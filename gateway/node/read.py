@@ -21,6 +21,7 @@ from gateway.settings import (
     Section,
     Setting,
     Values,
+    meant_key,
     nearest,
     read_document,
     read_section,
@@ -190,7 +191,8 @@ def _plugin(
     """The type, the class and the distribution that ``backend`` names."""
     entry = section.entries.get("backend")
     if entry is None or not entry.value:
-        near = nearest("backend", section.entries, cutoff=0.75)
+        meant = (key for key, entry in section.entries.items() if meant_key(entry, ["backend"], cutoff=0.75))
+        near = next(meant, None)
         types = ", ".join(plugin.type for plugin in loading.installed())
         line = section.entries[near].line if near else section.line
         seen = f"unknown key {near} in [{section.name}]" if near else f"no backend in [{section.name}]"
@@ -251,8 +253,14 @@ def _other(reading: Reading, section: Section, private: Private) -> None:
     keys = declared.TAHOE.get(section.name)
     if keys is None:
         ours = ["gateway", DEFAULT, "location", "endpoint"]
+        known = [*ours, *declared.TAHOE]
         word, _, rest = section.name.partition(" ")
-        near = nearest(word, [*ours, *declared.TAHOE])
+        second, _, third = rest.partition(" ")
+        near = nearest(f"{word} {second}", known, cutoff=0.85) if second else None
+        if near:  # a space inside the word
+            rest = third
+        else:
+            near = nearest(word, known)
         named = near in ("location", "endpoint")
         fix = (
             f"did you mean [{near} {rest or 'NAME'}]?" if named else f"did you mean [{near}]?" if near else "remove it"

@@ -6,7 +6,7 @@ from gateway.settings.declare import REQUIRED, Secret, Setting
 from gateway.settings.document import Document, Entry, Section, read_document
 from gateway.settings.faults import ConfigurationFault, ConfigurationFaults, nearest
 from gateway.settings.private import Private
-from gateway.settings.section import read_section
+from gateway.settings.section import meant_key, read_section
 from gateway.settings.values import Values
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Section",
     "Setting",
     "Values",
+    "meant_key",
     "nearest",
     "read_document",
     "read_section",

@@ -61,6 +61,8 @@ class Setting:
         if not text and self.default != "":
             raise Unreadable(self.expected())
         if self.kind == "path":
+            if "\n" in text:
+                raise Unreadable(self.expected())
             return Path(folder, Path(text).expanduser()).absolute()
         if self.kind == "choice":
             if text not in self.choices:
@@ -151,7 +153,7 @@ _READERS: MappingProxyType[str, Callable[[str], Any]] = MappingProxyType(
 _WORDS: MappingProxyType[str, str] = MappingProxyType(
     {
         "text": "text on one line",
-        "path": "a path",
+        "path": "a path on one line",
         "integer": "a whole number",
         "boolean": "yes or no",
         "url": "a URL such as https://host:port, without user or password",

@@ -15,9 +15,9 @@ from types import MappingProxyType
 
 from gateway.settings.faults import ConfigurationFault
 
-_HEADER = re.compile(r"\[([^\]]+)\]")
+_HEADER = re.compile(r"\[(.+)\]")
 _UNCLOSED = re.compile(r"\[([^\[\]=:]+)")
-_PAIR = re.compile(r"([^=:]*?)\s*[=:]\s*(.*)", re.DOTALL)
+_PAIR = re.compile(r"([=:\[]?[^=:]*?)\s*[=:]\s*(.*)", re.DOTALL)  # a mark before the key is for whoever knows the keys
 _INLINE_COMMENT = re.compile(r"(?:^|\s);.*", re.DOTALL)
 
 
@@ -92,7 +92,7 @@ class _Lines:
                     self._open.append((number, ""))
                 continue
             indent = len(line) - len(line.lstrip())
-            if self._open is not None and indent > self._indent:
+            if self._open is not None and indent > self._indent and not self._strayed(number, stripped):
                 self._open.append((number, stripped))
                 continue
             self._indent = indent
@@ -102,6 +102,14 @@ class _Lines:
         for entries, key, number, lines in values:
             entries[key] = Entry(key, number, tuple(lines))
         return self._sections
+
+    def _strayed(self, number: int, text: str) -> bool:
+        """A header that is indented would vanish into the value above it; it is told, and taken for what it is."""
+        if _HEADER.fullmatch(text):
+            seen, expected = f"the indented line {text!r}", "[section] at the start of its line"
+            self._fault(number, seen, expected, f"did you mean {text} without the space before it?")
+            return True
+        return False
 
     def _line(self, number: int, text: str) -> tuple[dict[str, Entry], str, int, list[tuple[int, str]]] | None:
         """A section header or the first line of a key; the latter is given back while its value is still growing."""
@@ -115,8 +123,8 @@ class _Lines:
             self._section(number, header[1].strip())
             return None
         pair = _PAIR.fullmatch(text)
-        if self._entries is None or text.startswith("[") or pair is None or not pair[1]:
-            self._fault(number, f"the line {text!r}", "[section] or key = value", "mend or remove the line")
+        if self._entries is None or pair is None or not pair[1]:
+            self._fault(number, f"the line {text!r}", "[section] or key = value", _mend(text))
             self._open = []  # what is indented below belongs to the line that was not understood
             return None
         key = pair[1].rstrip().lower()
@@ -125,6 +133,9 @@ class _Lines:
             self._fault(number, f"{key} for the second time", "each key once in a section", "remove one of the two")
             return None
         self._keys.add(key)
+        if pair[2][:1] in ("=", ":"):
+            fix = f"did you mean `{key} = {pair[2][1:].strip()}`?"
+            self._fault(number, f"the line {text!r}", "key = value with one mark between them", fix)
         return self._entries, key, number, self._open
 
     def _section(self, number: int, name: str) -> None:
@@ -140,3 +151,10 @@ class _Lines:
 
     def _fault(self, number: int, seen: str, expected: str, fix: str) -> None:
         self._faults.append(ConfigurationFault(self._file, number, seen, expected, fix))
+
+
+def _mend(text: str) -> str:
+    """What a line that is neither a header nor a pair was most likely to be."""
+    if text.endswith("]"):
+        return f"open it: [{text.lstrip('[')}"
+    return "mend or remove the line"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from gateway.settings.declare import REQUIRED, Secret, Setting, Unreadable
-from gateway.settings.document import Document, Section
+from gateway.settings.document import Document, Entry, Section
 from gateway.settings.faults import ConfigurationFault, nearest
 from gateway.settings.private import Private
 from gateway.settings.values import Values
@@ -29,10 +30,13 @@ def read_section(
     ``private``; the [storage] section's lie there by their own name, others behind ``location`` and a dot.
     """
     before = len(faults)
-    meant = _refuse_unknown(document, section, settings, faults, foreign, secrets)
+    strayed = _refuse_strayed(document, section, settings, faults, foreign)
+    meant = strayed | _refuse_unknown(document, section, settings, faults, foreign, secrets)
     values: dict[str, Any] = {}
     for setting in settings:
         entry = section.entries.get(setting.key)
+        if entry and strayed and len(entry.lines) > 1:
+            continue  # what is wrong with it is told already
         text = entry.value if entry else setting.default
         if text is REQUIRED:
             if setting.key not in meant:
@@ -61,6 +65,35 @@ def _shown(setting: Setting, text: str) -> str:
     return repr(text)
 
 
+def meant_key(entry: Entry, known: Collection[str], *, cutoff: float = 0.6) -> str | None:
+    """The known key that an unknown one most likely meant; one of its letters may have been struck as = or :."""
+    rest = re.split("[=:]", entry.value, maxsplit=1)
+    whole = f"{entry.key}={rest[0].strip()}" if len(rest) > 1 else ""
+    return nearest(whole, known, cutoff=0.8) or nearest(entry.key, known, cutoff=cutoff)
+
+
+def _refuse_strayed(
+    document: Document,
+    section: Section,
+    settings: Sequence[Setting],
+    faults: list[ConfigurationFault],
+    foreign: Collection[str],
+) -> set[str]:
+    """Add a fault for each indented line that looks like a key of its own; gives the keys that were meant."""
+    known = {setting.key for setting in settings} | set(foreign)
+    meant: set[str] = set()
+    for entry in section.entries.values():
+        for line, text in entry.lines[1:]:
+            word, equals, _ = text.partition("=")
+            near = nearest(word.strip(), known, cutoff=0.8) if equals else None
+            if near:
+                meant.add(near)
+                seen = f"the indented line {word.strip()!r} = ..., which goes on with {entry.key}"
+                fix = f"did you mean {near}? begin it where {entry.key} begins"
+                faults.append(ConfigurationFault(document.file, line, seen, "a key at the start of its line", fix))
+    return meant
+
+
 def _refuse_unknown(
     document: Document,
     section: Section,
@@ -77,9 +110,9 @@ def _refuse_unknown(
         if entry.key in known or entry.key in foreign:
             continue
         absent = known - set(section.entries)
-        near = nearest(entry.key, absent) or nearest(entry.key, known | set(foreign))
+        near = meant_key(entry, absent) or meant_key(entry, known | set(foreign))
         secret = nearest(entry.key, files, cutoff=0.8)
-        if secret:
+        if secret and (not near or nearest(entry.key, (near, secret)) == secret):
             fix = f"secrets do not stand in this file: move it to private/{secret} and remove the line"
         elif near:
             meant.add(near)
