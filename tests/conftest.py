@@ -87,3 +87,13 @@ def command() -> Iterator[Command]:
         yield made
     finally:
         made.stop()
+
+
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Command]:
+    """The same for what a whole file of tests shares."""
+    made = Command()
+    try:
+        yield made
+    finally:
+        made.stop()

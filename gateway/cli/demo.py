@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.files import CREDENTIALS
 from gateway.cli.init import first_account, write_files
-from gateway.cli.keys import read_credentials
+from gateway.cli.keys import CREDENTIALS, read_credentials
 from gateway.cli.offline import settings_of
 from gateway.cli.run import banner, serve
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.exits import Misconfigured, Refused
-from gateway.cli.files import CREDENTIALS
-from gateway.cli.keys import credentials, draw_pair, write_secret
+from gateway.cli.keys import CREDENTIALS, credentials, draw_pair, write_secret
 from gateway.cli.offline import with_catalogue
 
 if TYPE_CHECKING:

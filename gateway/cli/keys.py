@@ -7,6 +7,7 @@ import secrets
 import string
 from pathlib import Path
 
+CREDENTIALS = "admin.credentials"  # in private/, written by `gateway init`
 _ACCESS = string.ascii_uppercase + string.digits
 _SECRET = string.ascii_letters + string.digits  # nothing that a shell, a URL or an INI file would read as its own
 

@@ -29,10 +29,14 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "plugins": ("plugins", "List the installed backends: what they can do, and which the configuration needs."),
         "new-backend": ("new_backend", "Write the package of a backend of your own."),
         "check-backend": ("check_backend", "Try every promise of a backend on a configured location."),
-        "put": ("files", "Store a file."),
-        "get": ("files", "Fetch an object."),
-        "ls": ("files", "List buckets, or the objects of one."),
-        "rm": ("files", "Delete an object."),
+        "put": ("put", "Store files, folders or standard input."),
+        "get": ("get", "Fetch objects or whole folders."),
+        "ls": ("ls", "List buckets, or the objects of one."),
+        "du": ("ls", "Count and sum objects."),
+        "rm": ("rm", "Delete objects or whole folders."),
+        "share": ("share", "Print a link to an object that works for a while."),
+        "env": ("env", "Print the AWS variables of a gateway, for a shell to read."),
+        "completion": ("completion", "Print what lets bash, zsh or fish complete these commands."),
     }
 )
 

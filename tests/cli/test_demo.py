@@ -30,7 +30,7 @@ def test_every_line_to_paste_stores_an_object(tmp_path: Path, command: Any) -> N
     for line in lines:
         paste(line, tmp_path, command)
     listed = paste("gateway ls demo -c gateway-demo/tahoe.cfg", tmp_path, command)
-    assert {line.split("\t")[2] for line in listed.splitlines()} == {
+    assert {line.split()[-1] for line in listed.splitlines()} == {
         "aws.txt",
         "rclone.txt",
         "boto3.txt",
