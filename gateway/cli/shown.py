@@ -100,10 +100,9 @@ class Bar:
             from tqdm import tqdm
 
             tqdm.monitor_interval = 0  # no thread of its own
-            wide = get_terminal_size().columns  # tqdm's own way takes a terminal that does not say for one of 0 columns
-            self._bar = tqdm(
-                total=total, desc=about, unit="B", unit_scale=True, unit_divisor=1024, leave=False, ncols=wide
-            )
+            wide, high = get_terminal_size()  # tqdm's own way shows nothing on a terminal that does not say
+            size = {"ncols": wide, "nrows": high}
+            self._bar = tqdm(total=total, desc=about, unit="B", unit_scale=True, unit_divisor=1024, leave=False, **size)
 
     def moved(self, count: int) -> None:
         """``count`` bytes went by; below zero where they have to go once more."""
