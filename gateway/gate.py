@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from gateway import access, verifier
-from gateway.errors import BackendError, ClientGone, S3Error, to_s3
+from gateway.errors import BackendError, BlobMissing, ClientGone, S3Error, to_s3
 from gateway.model import Bucket, Call, Facts, Reply
 from gateway.operations import OPERATIONS, Gateway
 from gateway.wire.refusal import refusal
@@ -45,6 +45,8 @@ class Gate:
         except S3Error as error:
             return refusal(call, error, facts)
         except BackendError as fault:
+            if isinstance(fault, BlobMissing):  # acknowledged, and not there any more: nobody but the operator can help
+                log.error("{bucket}/{key!r}: {fault}", bucket=facts.bucket, key=facts.key.decode(), fault=fault)
             return refusal(call, to_s3(fault), facts)
         except (ClientGone, CancelledError):
             raise

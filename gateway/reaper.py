@@ -19,6 +19,7 @@ from gateway.errors import BackendDown, BackendError
 from gateway.model import DeleteRequest, ListRequest
 from gateway.operations.store import end_upload
 from gateway.plugins.location import Location
+from gateway.plugins.marker import advance
 
 log = Logger()
 _BATCH = 1000
@@ -43,18 +44,24 @@ class Reaper:
         self._locations = locations
         self._loop = task.LoopingCall(self._pass)
         self._ended: Deferred[task.LoopingCall] | None = None
+        self._stopped = False
+        self._marked = -1
 
     def start(self, interval: float, clock: IReactorTime) -> None:
         """A pass now and one every ``interval`` seconds; a pass that takes longer is not overtaken."""
+        if self._stopped:
+            return
         self._loop.clock = clock
         self._ended = self._loop.start(interval, now=True)
 
     async def stop(self) -> None:
         """No further pass; waits for the running one."""
+        self._stopped = True
         if self._loop.running:
             self._loop.stop()
         if self._ended is not None:
             await self._ended
+            await self._mark()
 
     def _pass(self) -> Deferred[None]:
         done = Deferred.fromCoroutine(self.reap())
@@ -62,12 +69,27 @@ class Reaper:
         return done.addCallback(lambda _: None)
 
     async def reap(self) -> Reaped:
-        """One pass over everything that is due."""
+        """One pass over everything that is due; nothing at all where the catalogue is doubted."""
+        if self._catalogue.condition.doubt:
+            return Reaped()
+        await self._mark()
         await self._catalogue.blobs.publish()
         uploads, failed_uploads = await self._uploads()
         leases, failed_leases = await self._leases()
         blobs, failed_blobs = await self._doomed()
         return Reaped(blobs, uploads, leases, failed_uploads + failed_leases + failed_blobs)
+
+    async def _mark(self) -> None:
+        """Tell each location how far the catalogue is, before what it does not know is taken for garbage."""
+        changes = self._catalogue.changes
+        if changes == self._marked or self._catalogue.condition.doubt:
+            return
+        for location in self._locations.values():
+            try:
+                await advance(location, self._catalogue.id, changes)
+            except BackendError as fault:
+                log.warn("{name} is not told how far the catalogue is: {fault}", name=location.name, fault=fault)
+        self._marked = changes
 
     async def _uploads(self) -> tuple[int, int]:
         ended = failed = 0

@@ -6,17 +6,19 @@ from gateway.catalogue.accounts import Accounts, Taken
 from gateway.catalogue.blobs import Blobs, Lease, Reading
 from gateway.catalogue.buckets import Buckets
 from gateway.catalogue.catalogue import Catalogue, open_catalogue
+from gateway.catalogue.faults import CatalogueDamaged, CatalogueFault, CatalogueForgot
 from gateway.catalogue.listing import Listing
 from gateway.catalogue.references import BlobDoomed
 from gateway.catalogue.upload_pages import UploadsPage
 from gateway.catalogue.uploads import Uploads
 from gateway.catalogue.versions import Check, VersionGone, Versions
-from gateway.catalogue.writer import CatalogueFault
 
 __all__ = [
     "open_catalogue",
     "Catalogue",
     "CatalogueFault",
+    "CatalogueForgot",
+    "CatalogueDamaged",
     "Taken",
     "BlobDoomed",
     "VersionGone",

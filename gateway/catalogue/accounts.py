@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from gateway.catalogue.database import Database
-from gateway.catalogue.writer import CatalogueFault
+from gateway.catalogue.faults import CatalogueFault
 from gateway.model import AccessKey, Account
 from gateway.seal import Seal
 

@@ -197,7 +197,8 @@ class Blobs:
         oldest = self._oldest_reading()
         if oldest == self._published:
             return
-        await self._database.run("UPDATE owners SET reading = ? WHERE id = ?", [(oldest, self._owner.id)])
+        sql = "UPDATE owners SET reading = ? WHERE id = ?"
+        await self._database.run(sql, [(oldest, self._owner.id)], counts=False)
         self._published = oldest
 
     # ------------------------------------------------------------ for the reaper

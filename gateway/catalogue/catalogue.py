@@ -17,7 +17,9 @@ from twisted.logger import Logger
 from gateway.catalogue.accounts import Accounts
 from gateway.catalogue.blobs import Blobs, Pending
 from gateway.catalogue.buckets import Buckets
+from gateway.catalogue.checked_pages import reserve
 from gateway.catalogue.database import (
+    FILE,
     Database,
     Exclusive,
     connect,
@@ -27,11 +29,15 @@ from gateway.catalogue.database import (
     prepare,
     use_wal,
 )
+from gateway.catalogue.examination import Examination, examine
+from gateway.catalogue.faults import CatalogueDamaged, CatalogueFault, CatalogueForgot, Condition, is_damage
 from gateway.catalogue.listing import Listing
 from gateway.catalogue.owners import Owner
 from gateway.catalogue.uploads import Uploads
 from gateway.catalogue.versions import Versions
-from gateway.catalogue.writer import CatalogueFault, Writer
+from gateway.catalogue.witness import FILE as WITNESS
+from gateway.catalogue.witness import Witness, committed, compare, forgive
+from gateway.catalogue.writer import Writer
 from gateway.errors import S3Error
 from gateway.seal import Seal, SealBroken
 
@@ -46,11 +52,26 @@ class Catalogue:
     Made by ``open_catalogue``. Every function is one transaction; a write is durable when it returned.
     """
 
-    def __init__(self, id_: str, database: Database, writer: Writer, owner: Owner, seal: Seal) -> None:
+    def __init__(
+        self,
+        id_: str,
+        database: Database,
+        writer: Writer,
+        owner: Owner,
+        seal: Seal,
+        witness: Witness,
+        condition: Condition,
+        examination: Examination,
+        found: int,
+    ) -> None:
         self.id = id_
+        self.found = found  # how many changes it had when it was opened
+        self.condition = condition
         self._database = database
         self._writer = writer
         self._owner = owner
+        self._witness = witness
+        self._examination = examination
         pending = Pending()
         self.accounts = Accounts(database, seal)
         self.buckets = Buckets(database)
@@ -59,6 +80,23 @@ class Catalogue:
         self.uploads = Uploads(database, owner, pending, self.versions)
         self.blobs = Blobs(database, owner, pending)
 
+    @property
+    def changes(self) -> int:
+        """How many changes were ever committed, as far as this process knows."""
+        return self._witness.changes
+
+    def heard(self, changes: int) -> None:
+        """A location knows of so many changes. Unless somebody accepts the loss, no later start takes less either."""
+        self._witness.heard(changes)
+
+    async def examine(self) -> None:
+        """Read every page, beside serving; what is found is in ``condition`` then."""
+        await self._examination.run()
+
+    async def try_to_change(self) -> None:
+        """Commit something that says nothing: whether it could be shows in ``condition``. Raises what changes raise."""
+        await self._database.run("UPDATE about SET changes = changes", [()], counts=False)
+
     def close(self) -> Deferred[None]:
         """Write what waits, hand back the leases, and let go of the files. Fires when all is done."""
         return ensureDeferred(self._close())
@@ -66,11 +104,13 @@ class Catalogue:
     async def _close(self) -> None:
         try:
             await self.blobs.hand_back()
-            await self._database.run("DELETE FROM owners WHERE id = ?", [(self._owner.id,)])
+            await self._database.run("DELETE FROM owners WHERE id = ?", [(self._owner.id,)], counts=False)
         except S3Error as fault:  # a full disk: whoever starts next sweeps up after us as after a process that died
             log.warn("the catalogue closes without handing back its leases: {cause}", cause=fault.cause or fault.code)
+        await self._examination.stop()
         await self._writer.stop()
         self._database.reader.close()
+        self._witness.close()
         self._owner.release()
 
 
@@ -80,34 +120,67 @@ def open_catalogue(
     *,
     clock: Callable[[], float] = time.time,
     reactor: IReactorFromThreads | None = None,
+    accept_loss: bool = False,
 ) -> Catalogue:
     """Open (or make) ``folder/catalogue.sqlite`` and bring its schema up to date.
 
     ``reactor``: the running one, on whose thread everything is called and answered; None means Twisted's global one.
-    Raises CatalogueFault: a newer or foreign file, another sealing key, no rights, a broken disk.
+    ``accept_loss``: go on with a catalogue that forgot changes; what lies in a location and is not known is kept then.
+    Raises CatalogueFault: a newer or foreign file, another sealing key, no rights, a broken disk; CatalogueForgot.
     """
-    owner = Owner(folder)
+    owner, path = Owner(folder), folder / FILE
+    witness: Witness | None = None
     try:
-        path = prepare(folder)
-        connection = connect(path)
-        try:
-            use_wal(connection)
-            migrate(connection)
-            owner.claim()
-            with Exclusive(connection):
-                id_ = _identity(connection, seal)
-                owner.register(connection)
-        finally:
-            connection.close()
+        if (folder / WITNESS).exists() and not path.exists():
+            raise CatalogueForgot(f"{path} is gone, and {folder / WITNESS} tells that it was here")
+        prepare(folder)
+        witness = Witness(folder)
+        id_, found = _begin(path, seal, owner, witness, accept_loss=accept_loss)
         reader = connect_reader(path)
-    except (apsw.Error, OSError) as fault:
+    except BaseException as fault:
         owner.release()
-        raise CatalogueFault(f"{folder}: {type(fault).__name__}: {fault}") from fault
-    except BaseException:
-        owner.release()
+        if witness is not None:
+            witness.close()
+        if is_damage(fault) and isinstance(fault, apsw.Error):
+            raise CatalogueDamaged(f"{path} is damaged: {type(fault).__name__}: {fault}") from fault
+        if isinstance(fault, (apsw.Error, OSError)):
+            raise CatalogueFault(f"{folder}: {type(fault).__name__}: {fault}") from fault
         raise
-    writer = Writer(partial(connect, path), reactor or _global_reactor())
-    return Catalogue(id_, Database(reader, writer, clock), writer, owner, seal)
+    reactor = reactor or _global_reactor()
+    condition = Condition()
+    writer = Writer(
+        partial(connect, path),
+        reactor,
+        witness=witness,
+        condition=condition,
+        examine=partial(examine, path=path, witness=witness),
+    )
+    database = Database(reader, writer, clock, condition)
+    examination = Examination(partial(connect, path), partial(examine, path=path, witness=witness), condition, reactor)
+    return Catalogue(id_, database, writer, owner, seal, witness, condition, examination, found)
+
+
+def _begin(path: Path, seal: Seal, owner: Owner, witness: Witness, *, accept_loss: bool) -> tuple[str, int]:
+    """What is done once, before the writer runs; gives the catalogue's id, and how many changes it came with."""
+    connection = connect(path)
+    try:
+        reserve(connection)
+        use_wal(connection)
+        migrate(connection)
+        owner.claim()
+        with Exclusive(connection):
+            said = witness.said()
+            if not accept_loss:
+                compare(str(path), first_row(connection, "SELECT id, changes FROM about"), said)
+            id_ = _identity(connection, seal)
+            owner.register(connection)
+            if accept_loss:
+                forgive(connection, at_least=said[1] if said else 0)
+            changes = committed(connection)
+        witness.begin(id_, changes)
+    finally:
+        connection.close()
+    return id_, changes
 
 
 def _identity(connection: apsw.Connection, seal: Seal) -> str:

@@ -15,8 +15,10 @@ from typing import Any, TypeVar, cast
 
 import apsw
 
+from gateway.catalogue.checked_pages import checked_pages
+from gateway.catalogue.faults import CatalogueFault, Condition, is_damage, refusal_of
 from gateway.catalogue.schema import MIGRATIONS
-from gateway.catalogue.writer import CatalogueFault, Writer
+from gateway.catalogue.writer import Writer
 
 FILE = "catalogue.sqlite"
 APPLICATION_ID = 0x74784757  # "txGW": tells our file from another program's
@@ -29,39 +31,55 @@ T = TypeVar("T")
 class Database:
     """What the other files here need: bounded reads on the reactor thread, changes on the writer thread."""
 
-    def __init__(self, reader: apsw.Connection, writer: Writer, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, reader: apsw.Connection, writer: Writer, clock: Callable[[], float], condition: Condition
+    ) -> None:
         self.reader = reader
         self._writer = writer
         self._clock = clock
+        self._condition = condition
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """All rows, as tuples. The statement is finished on return, so that no old snapshot stays open."""
-        return cast("list[Any]", self.reader.execute(sql, values).fetchall())
+        """All rows, as tuples. The statement is finished on return, so that no old snapshot stays open.
+
+        A fault of the disk is an S3Error.
+        """
+        try:
+            return cast("list[Any]", self.reader.execute(sql, values).fetchall())
+        except apsw.Error as fault:
+            if is_damage(fault):
+                self._condition.doubted(f"the catalogue is damaged: {fault}")
+            refusal = refusal_of(fault)
+            if refusal is None:
+                raise
+            raise refusal from fault
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> Any | None:
         """The first row, or None."""
-        return first_row(self.reader, sql, values)
+        rows = self.rows(sql, values)
+        return rows[0] if rows else None
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Several reads that see the same moment; never awaited in."""
-        self.reader.execute("BEGIN")
+        self.rows("BEGIN")
         try:
             yield
         finally:
-            self.reader.execute("COMMIT")
+            if self.reader.in_transaction:  # a fault of the disk ended it
+                self.reader.execute("COMMIT")
 
     async def change(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run ``work`` in a transaction of the writer thread; what it raises comes out unchanged."""
         return cast("T", await self._writer.submit(work))
 
-    async def run(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """A change of one statement, run for each of ``rows`` in one transaction."""
+    async def run(self, sql: str, rows: Sequence[tuple[Any, ...]], *, counts: bool = True) -> None:
+        """A change of one statement, run for each of ``rows`` in one transaction. ``counts``: see Writer.submit."""
 
         def work(connection: apsw.Connection) -> None:
             connection.executemany(sql, rows)
 
-        await self.change(work)
+        await self._writer.submit(work, counts=counts)
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
@@ -92,7 +110,7 @@ def connect(path: Path) -> apsw.Connection:
     version = tuple(int(digits) for digits in apsw.sqlite_lib_version().split("."))
     if version < OLDEST_SQLITE:
         raise CatalogueFault(f"SQLite {apsw.sqlite_lib_version()} may corrupt a catalogue; 3.51.3 or newer is needed")
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=checked_pages())
     connection.set_busy_timeout(BUSY_MILLISECONDS)
     connection.pragma("synchronous", "full")
     # Without it SQLite looks at the bound values and plans joins anew with every call: 21 us instead of 4 for a find.

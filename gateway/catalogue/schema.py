@@ -164,4 +164,8 @@ CREATE TABLE upload_parts (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_CHANGES = """
+ALTER TABLE about ADD COLUMN changes INTEGER NOT NULL DEFAULT 0;  -- grows with every commit; see witness.py
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CHANGES)

@@ -17,15 +17,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
+from gateway.catalogue.faults import CatalogueFault, Condition, is_damage, refusal_of
+from gateway.catalogue.witness import Witness, count
 from gateway.errors import S3Error
 
 GROUP = 50
 
 Work = Callable[[apsw.Connection], Any]
-
-
-class CatalogueFault(Exception):
-    """The catalogue cannot be opened or used; the text tells the operator why."""
 
 
 class _GroupLost(Exception):
@@ -49,10 +47,11 @@ class _Answer(Deferred[Any]):
 
 
 class _Change:
-    __slots__ = ("answer", "begun", "withdrawn", "work")
+    __slots__ = ("answer", "begun", "counts", "withdrawn", "work")
 
-    def __init__(self, work: Work, withdraw: Callable[[_Change], bool]) -> None:
+    def __init__(self, work: Work, withdraw: Callable[[_Change], bool], *, counts: bool) -> None:
         self.work = work
+        self.counts = counts
         self.begun = False
         self.withdrawn = False
         self.answer = _Answer(lambda: withdraw(self))
@@ -62,12 +61,25 @@ class Writer:
     """Runs changes in the order of their ``submit`` on a connection that nobody else uses.
 
     ``connect`` makes that connection; it is called again after a fault of the disk, because what a connection
-    remembers is not to be trusted then.
+    remembers is not to be trusted then. After one that may have lost something ``examine`` looks at the file first
+    (raises what is wrong). With a ``witness`` each commit is counted, and the witness told.
     """
 
-    def __init__(self, connect: Callable[[], apsw.Connection], reactor: IReactorFromThreads) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], apsw.Connection],
+        reactor: IReactorFromThreads,
+        *,
+        witness: Witness | None = None,
+        condition: Condition | None = None,
+        examine: Callable[[apsw.Connection], None] = lambda connection: None,
+    ) -> None:
         self._connect = connect
         self._reactor = reactor
+        self._witness = witness
+        self._condition = condition or Condition()
+        self._examine = examine
+        self._suspect = False  # a write or a sync failed: is what was committed still there?
         self._connection: apsw.Connection | None = None
         self._waiting: deque[_Change] = deque()
         self._wake = threading.Condition()
@@ -75,9 +87,12 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="catalogue-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work) -> Deferred[Any]:
-        """Queue a change; fires with what ``work`` returns or raises. Raises CatalogueFault after ``stop``."""
-        change = _Change(work, self._withdraw)
+    def submit(self, work: Work, *, counts: bool = True) -> Deferred[Any]:
+        """Queue a change; fires with what ``work`` returns or raises. Raises CatalogueFault after ``stop``.
+
+        ``counts``: it would be missed; what a process only notes of itself would not.
+        """
+        change = _Change(work, self._withdraw, counts=counts)
         with self._wake:
             if self._stopping is not None:
                 raise CatalogueFault("the catalogue is closed")
@@ -127,43 +142,70 @@ class Writer:
         outcomes: list[tuple[_Change, Any]] = []
         change: _Change | None = first
         try:
-            if self._connection is None:
-                self._connection = self._connect()
-            self._connection.execute("BEGIN IMMEDIATE")
+            connection = self._open()
+            before, changes = connection.total_changes(), 0
+            connection.execute("BEGIN IMMEDIATE")
             while change is not None:
                 outcomes.append((change, None))  # its place is taken first: a lost group fails this one too
-                outcomes[-1] = (change, _one(self._connection, change.work))
+                outcomes[-1] = (change, self._one(connection, change.work))
                 change = self._take(wait=False) if len(outcomes) < GROUP else None
-            self._connection.execute("COMMIT")
+            if self._witness and connection.total_changes() > before and any(done.counts for done, _ in outcomes):
+                changes = count(connection)
+            connection.execute("COMMIT")
         except BaseException as fault:  # not swallowed: every change of the group is answered with it
             self._drop_connection()
+            self._note(fault)
             failed = [change for change, _ in outcomes]
             if not failed:  # nothing could begin: those behind would each wait out the same lock again
                 failed.append(first)
                 while len(failed) < GROUP and (change := self._take(wait=False)) is not None:
                     failed.append(change)
             return [(change, _failure(fault)) for change in failed]
+        if self._witness and changes:
+            self._witness.note(changes)
+        self._condition.trouble = ""
         return outcomes
+
+    def _open(self) -> apsw.Connection:
+        """The connection, examined first where the last one met a fault of the disk."""
+        if self._condition.doubt:
+            raise S3Error("ServiceUnavailable", cause=f"catalogue: {self._condition.doubt}")
+        if self._connection is None:
+            self._connection = self._connect()
+            if self._suspect:
+                self._examine(self._connection)
+                self._suspect = False
+        return self._connection
+
+    def _note(self, fault: BaseException) -> None:
+        """Remember what a fault means for the next group, and for those who ask how the catalogue is."""
+        cause = fault.__cause__ if isinstance(fault, _GroupLost) else fault
+        self._condition.trouble = f"{type(cause).__name__}: {cause}"
+        if isinstance(cause, apsw.IOError):
+            self._suspect = True
+        if is_damage(cause):
+            self._condition.doubted(f"the catalogue is damaged: {cause}")
+
+    def _one(self, connection: apsw.Connection, work: Work) -> Any:
+        """What one change returns, or its Failure after everything it did was rolled back."""
+        connection.execute("SAVEPOINT change")
+        try:
+            value = work(connection)
+        except BaseException as fault:  # not swallowed: the change's caller is answered with it
+            if not connection.in_transaction:
+                raise _GroupLost from fault
+            connection.execute("ROLLBACK TO change; RELEASE change")
+            if is_damage(fault):
+                self._condition.doubted(f"the catalogue is damaged: {fault}")
+            return _failure(fault)
+        connection.execute("RELEASE change")
+        return value
 
     def _drop_connection(self) -> None:
         """Closing rolls back what is not committed."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close(True)
-
-
-def _one(connection: apsw.Connection, work: Work) -> Any:
-    """What one change returns, or its Failure after everything it did was rolled back."""
-    connection.execute("SAVEPOINT change")
-    try:
-        value = work(connection)
-    except BaseException as fault:  # not swallowed: the change's caller is answered with it
-        if not connection.in_transaction:
-            raise _GroupLost from fault
-        connection.execute("ROLLBACK TO change; RELEASE change")
-        return _failure(fault)
-    connection.execute("RELEASE change")
-    return value
 
 
 def _failure(fault: BaseException) -> Failure:
@@ -173,16 +215,11 @@ def _failure(fault: BaseException) -> Failure:
 def _refusal(fault: BaseException) -> BaseException:
     """What the caller gets: the disk's faults in words of S3, everything else unchanged."""
     cause = fault.__cause__ if isinstance(fault, _GroupLost) else fault
-    code = ""
-    if isinstance(cause, apsw.FullError):
-        code = "InsufficientStorage"
-    elif isinstance(cause, (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, _GroupLost)):
-        code = "ServiceUnavailable"
-    if not code:
-        return cause or fault
-    refusal = S3Error(code, cause=f"catalogue: {type(cause).__name__}: {cause}")
-    refusal.__cause__ = cause
-    return refusal
+    refusal = None if cause is None else refusal_of(cause)
+    if refusal is None and isinstance(fault, _GroupLost):
+        refusal = S3Error("ServiceUnavailable", cause=f"catalogue: {type(cause).__name__}: {cause}")
+        refusal.__cause__ = cause
+    return refusal or cause or fault
 
 
 def _tell(outcomes: list[tuple[_Change, Any]]) -> None:

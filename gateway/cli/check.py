@@ -20,7 +20,7 @@ def check(config: Path, quiet: bool) -> None:
     from gateway.settings import ConfigurationFaults
 
     async def work(reactor: Any) -> Any:
-        return await inspect(config, reactor)
+        return await inspect(config, reactor, thorough=not quiet)
 
     try:
         reading = in_reactor(work)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,12 +16,23 @@ if TYPE_CHECKING:
     from gateway.node.read import NodeSettings
     from gateway.reaper import Reaped
 
+T = TypeVar("T")
+
 
 @click.command()
 @click.option("--now", is_flag=True, help="Delete it. The gateway must be stopped.")
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Go on with a catalogue that forgot changes. What it does not know stays in its location.",
+)
 @config
-def reap(now: bool, config: Path) -> None:
+def reap(now: bool, accept_loss: bool, config: Path) -> None:
     """Tell how many blobs wait to be deleted; with --now delete them, and what dead processes left."""
+    if accept_loss:
+        changes = _accept_loss(settings_of(config))
+        click.echo(f"the catalogue goes on after change {changes}; blobs that it does not know are kept")
+        return
     if not now:
         count = with_catalogue(config, _waiting)
         click.echo(f"{count} blobs wait to be deleted")
@@ -38,16 +50,39 @@ async def _waiting(catalogue: Catalogue, settings: NodeSettings) -> int:
 
 def _reap(settings: NodeSettings) -> Reaped:
     """One pass under the data lock. Raises Misconfigured, also where a gateway serves this data."""
-    from gateway.node.rooms import open_rooms
+    from gateway.node.rooms import damaged, open_rooms
     from gateway.reaper import Reaper
     from gateway.settings import ConfigurationFaults
 
     async def work(reactor: Any) -> Reaped:
         rooms = await open_rooms(settings, reactor)
         try:
+            await rooms.catalogue.examine()
+            if doubt := rooms.catalogue.condition.doubt:
+                raise ConfigurationFaults([damaged(settings.gateway, doubt)])
             return await Reaper(rooms.catalogue, rooms.locations).reap()
         finally:
             await rooms.close()
+
+    return _told(work)
+
+
+def _accept_loss(settings: NodeSettings) -> int:
+    """From now on the catalogue and what it knows count. Raises Misconfigured."""
+    from gateway.node.rooms import open_rooms
+
+    async def work(reactor: Any) -> int:
+        rooms = await open_rooms(settings, reactor, accept_loss=True)
+        try:
+            return rooms.catalogue.changes
+        finally:
+            await rooms.close()
+
+    return _told(work)
+
+
+def _told(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    from gateway.settings import ConfigurationFaults
 
     try:
         return in_reactor(work)

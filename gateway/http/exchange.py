@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gateway.errors import ClientGone, S3Error
+from gateway.errors import BackendError, ClientGone, S3Error
 from gateway.http.head import Head
 from gateway.http.limits import Traffic
 from gateway.http.reply_writer import BODILESS, framing, head
@@ -170,14 +170,25 @@ class Exchange:
         if self._line.lost or isinstance(error, ClientGone):
             self._line.abort()  # nobody to tell; what the answer had to clean up, it did
         elif self.sent:
-            log.failure("the reply to {request_id} was cut off", failure, request_id=self._call.id)
-            self._line.abort()
+            self._cut_off(failure)
         else:
             if not isinstance(error, S3Error):
                 log.failure("request {request_id} failed", failure, request_id=self._call.id)
                 error = S3Error("InternalError", cause=f"{type(error).__name__} outside the gate")
             self._send_whole(self._refusal(error))
         self._done()
+
+    def _cut_off(self, failure: Failure) -> None:
+        """A storage's fault in the middle of a body is told in one line; anything else is ours, with its story."""
+        error, reply = failure.value, self._reply
+        if isinstance(error, BackendError) and reply is not None:
+            cause = f"cut off by {type(error).__name__}: {error}"
+            key = reply.facts.key.decode(errors="replace")
+            log.error("{bucket}/{key!r}: {cause}", bucket=reply.facts.bucket, key=key, cause=cause)
+            self._reply = replace(reply, facts=replace(reply.facts, cause=cause))
+        else:
+            log.failure("the reply to {request_id} was cut off", failure, request_id=self._call.id)
+        self._line.abort()
 
     def _broken(self, failure: Failure) -> None:
         log.failure("request {request_id} could not be ended", failure, request_id=self._call.id)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from twisted.internet import defer, task
 from twisted.internet.interfaces import IReactorTime
@@ -72,16 +73,25 @@ class Health:
                 await self._catalogue.blobs.dispose(name, [probe])
 
     def ready(self) -> tuple[bool, list[str]]:
-        """Whether every location works, and what does not."""
+        """Whether every location and the catalogue work, and what does not."""
+        condition = self._catalogue.condition
+        doubted = [] if condition.works else [f"the catalogue: {condition.doubt or condition.trouble}"]
         waiting = [f"{name}: not tried yet" for name in self._locations if name not in self.states]
         failing = [f"{name}: {state.message}" for name, state in self.states.items() if not state.working]
-        return not (waiting or failing), waiting + failing
+        reasons = doubted + waiting + failing
+        return not reasons, reasons
 
     def _round(self) -> defer.Deferred[None]:
-        probes = [defer.Deferred.fromCoroutine(self.probe(name)) for name in self._locations]
+        probes: list[defer.Deferred[Any]] = [defer.Deferred.fromCoroutine(self.probe(name)) for name in self._locations]
+        if self._catalogue.condition.trouble:  # nobody else may try: who balances load sends no more writes here
+            probes.append(defer.Deferred.fromCoroutine(self._retry()))
         return defer.gatherResults(probes, consumeErrors=True).addCallbacks(
             lambda _: None, lambda failure: log.failure("a round of healthchecks failed", failure=failure)
         )
+
+    async def _retry(self) -> None:
+        with suppress(S3Error):  # the condition tells
+            await self._catalogue.try_to_change()
 
     async def _probe_name(self, name: str) -> str:
         """A leased name for all probes of this process: should it die in one, the reaper sweeps the blob away."""

@@ -15,22 +15,25 @@ from gateway.errors import BackendError
 from gateway.model import HealthcheckRequest
 from gateway.node import doors
 from gateway.node.read import Reading, read
-from gateway.node.rooms import build, lock_data, misplaced, open_data, unwritable
-from gateway.plugins.marker import ForeignStorage, peek
+from gateway.node.rooms import build, damaged, lock_data, misplaced, open_data, unwritable
+from gateway.plugins.marker import ForeignStorage, Mark, compare, peek
 from gateway.settings import ConfigurationFault, ConfigurationFaults, Values
 
 # In place of the id of a catalogue that cannot be opened: nobody can tell then whose a storage is.
-UNKNOWN = "unknown"
+UNKNOWN = Mark("unknown", 0)
 
 
-async def inspect(path: Path, reactor: Any) -> Reading:
-    """What was read; raises ConfigurationFaults with every fault that a start would meet, and more than its first."""
+async def inspect(path: Path, reactor: Any, *, thorough: bool = True) -> Reading:
+    """What was read; raises ConfigurationFaults with every fault that a start would meet, and more than its first.
+
+    ``thorough``: read every page of the catalogue, too, which takes a second for each half GiB.
+    """
     reading = read(path)
-    ours: str | None = UNKNOWN
+    ours: Mark | None = UNKNOWN
     if reading.gateway is not None:
         served = _check_folders(reading.gateway, reading.faults)
         if reading.seal is not None:
-            ours = await _check_catalogue(reading.gateway, reading.seal, reactor, reading.faults)
+            ours = await _check_catalogue(reading.gateway, reading.seal, reactor, reading.faults, thorough)
         if not served:  # a gateway that runs holds these very ports
             await _check_ports(reading, reading.gateway, reactor)
     for place in reading.places:
@@ -70,9 +73,11 @@ def _check_folders(values: Values, faults: list[ConfigurationFault]) -> bool:
     return served
 
 
-async def _check_catalogue(values: Values, seal: bytes, reactor: Any, faults: list[ConfigurationFault]) -> str | None:
-    """The id of the catalogue, None where there is none yet."""
-    if not (values["data"] / "catalogue.sqlite").exists():
+async def _check_catalogue(
+    values: Values, seal: bytes, reactor: Any, faults: list[ConfigurationFault], thorough: bool
+) -> Mark | None:
+    """The catalogue and how far it is, None where there is none yet."""
+    if not any((values["data"] / name).exists() for name in ("catalogue.sqlite", "witness")):
         return None
     if not os.access(values["data"], os.W_OK | os.X_OK):
         return UNKNOWN  # told already
@@ -81,8 +86,12 @@ async def _check_catalogue(values: Values, seal: bytes, reactor: Any, faults: li
     except ConfigurationFault as fault:
         faults.append(fault)
         return UNKNOWN
+    if thorough:
+        await catalogue.examine()
+        if catalogue.condition.doubt:
+            faults.append(damaged(values, catalogue.condition.doubt))
     await catalogue.close()
-    return catalogue.id
+    return Mark(catalogue.id, catalogue.found)
 
 
 async def _check_ports(reading: Reading, values: Values, reactor: Any) -> None:
@@ -94,17 +103,19 @@ async def _check_ports(reading: Reading, values: Values, reactor: Any) -> None:
     await doors.shut(await doors.listen(reactor, reading.document.file, lines, nobody, reading.faults))
 
 
-async def _check_place(place: Any, ours: str | None) -> None:
+async def _check_place(place: Any, ours: Mark | None) -> None:
     """Open a location, look whose it is, and try it. Raises ConfigurationFault."""
     location = build(place)
     try:
         await location.open()
         owner = await peek(location)
-        if owner is not None and ours != UNKNOWN and owner != ours:
+        if owner is not None and ours is None:
             raise ForeignStorage(
-                f"location {place.name!r} belongs to another gateway (catalogue {owner})",
+                f"location {place.name!r} belongs to another gateway (catalogue {owner.catalogue})",
                 fix="give this gateway a storage of its own, or restore the catalogue that it belongs to",
             )
+        if owner is not None and ours is not None and ours != UNKNOWN:
+            compare(location, owner, ours.catalogue, ours.changes)
         await location.healthcheck(HealthcheckRequest(probe=f"check{os.getpid()}"))
     except BackendError as fault:
         raise misplaced(place, fault) from fault

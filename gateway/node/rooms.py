@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.catalogue import Catalogue, CatalogueFault, open_catalogue
+from gateway.catalogue import Catalogue, CatalogueDamaged, CatalogueFault, CatalogueForgot, open_catalogue
 from gateway.errors import BackendError, BackendUnfit
 from gateway.node.lock import DataInUse, DataLock
 from gateway.node.read import NodeSettings, Place
 from gateway.plugins.fitness import PluginBroken, PluginFault
 from gateway.plugins.limits import Limits
 from gateway.plugins.location import Location
-from gateway.plugins.marker import claim
+from gateway.plugins.marker import FIX_OF_LOSS, Forgotten, advance, claim
 from gateway.plugins.metrics import Metrics
 from gateway.seal import Seal
 from gateway.settings import ConfigurationFault, ConfigurationFaults, Values
@@ -57,13 +57,23 @@ def unwritable(gateway: Values, key: str, folder: Path, fault: OSError) -> Confi
     return gateway.fault(key, f"{folder}: {fault.strerror}", "a folder that we can write", fix)
 
 
-def open_data(gateway: Values, seal: bytes, reactor: Any) -> Catalogue:
+def open_data(gateway: Values, seal: bytes, reactor: Any, *, accept_loss: bool = False) -> Catalogue:
     """Open the catalogue, made where it is missing. Raises ConfigurationFault."""
     try:
-        return open_catalogue(gateway["data"], Seal(seal), reactor=reactor)
+        return open_catalogue(gateway["data"], Seal(seal), reactor=reactor, accept_loss=accept_loss)
+    except CatalogueForgot as fault:
+        raise gateway.fault("data", str(fault), "all that this gateway committed", FIX_OF_LOSS) from fault
+    except CatalogueDamaged as fault:
+        raise damaged(gateway, str(fault)) from fault
     except CatalogueFault as fault:
         fix = "use the gateway's version and private/seal that it was made with, or restore it from a backup"
         raise gateway.fault("data", str(fault), "a catalogue that this version opens", fix) from fault
+
+
+def damaged(gateway: Values, what: str) -> ConfigurationFault:
+    """The catalogue is not what was written."""
+    fix = "`gateway restore`, or put the newest copy of the data folder back"
+    return gateway.fault("data", what, "a catalogue as it was written", fix)
 
 
 def build(place: Place, report: Report = unreported) -> Location:
@@ -103,14 +113,19 @@ def misplaced(place: Place, fault: BackendError | PluginFault) -> ConfigurationF
     return place.values.fault("backend", seen, "a storage that answers", fix)
 
 
-async def open_place(place: Place, catalogue_id: str, report: Report) -> Location:
+async def open_place(place: Place, catalogue: Catalogue, report: Report, *, accept_loss: bool = False) -> Location:
     """An open location that belongs to our catalogue. Raises ConfigurationFault."""
     location = build(place, report)
     try:
         await location.open()
-        await claim(location, catalogue_id)
+        if accept_loss:
+            await advance(location, catalogue.id, catalogue.changes)
+        else:
+            await claim(location, catalogue.id, catalogue.found)
     except BackendError as fault:
         await location.close()
+        if isinstance(fault, Forgotten):
+            catalogue.heard(fault.changes)
         raise misplaced(place, fault) from fault
     except BaseException:
         await location.close()
@@ -136,8 +151,13 @@ class Rooms:
             self.lock.release()
 
 
-async def open_rooms(settings: NodeSettings, reactor: Any, report: Report = unreported) -> Rooms:
-    """Raises ConfigurationFaults with the faults of all locations; then nothing stays open."""
+async def open_rooms(
+    settings: NodeSettings, reactor: Any, report: Report = unreported, *, accept_loss: bool = False
+) -> Rooms:
+    """Raises ConfigurationFaults with the faults of all locations; then nothing stays open.
+
+    ``accept_loss``: the catalogue may have forgotten changes; from now on it counts as it is.
+    """
     gateway = settings.gateway
     faults: list[ConfigurationFault] = []
     try:
@@ -145,7 +165,7 @@ async def open_rooms(settings: NodeSettings, reactor: Any, report: Report = unre
     except ConfigurationFault as fault:
         raise ConfigurationFaults([fault]) from fault
     try:
-        rooms = Rooms(lock, open_data(gateway, settings.seal, reactor))
+        rooms = Rooms(lock, open_data(gateway, settings.seal, reactor, accept_loss=accept_loss))
     except ConfigurationFault as fault:
         lock.release()
         raise ConfigurationFaults([fault]) from fault
@@ -155,7 +175,7 @@ async def open_rooms(settings: NodeSettings, reactor: Any, report: Report = unre
     try:
         for place in settings.places:
             try:
-                rooms.locations[place.name] = await open_place(place, rooms.catalogue.id, report)
+                rooms.locations[place.name] = await open_place(place, rooms.catalogue, report, accept_loss=accept_loss)
             except ConfigurationFault as fault:
                 faults.append(fault)
         if faults:

@@ -80,6 +80,7 @@ class Node(service.Service):
             connections=lambda: front.connections,
             pending_blobs=lambda: rooms.catalogue.blobs.pending,
             lost_lines=lambda: access_log.lost,
+            catalogue_up=lambda: rooms.catalogue.condition.works,
         )
         faults: list[ConfigurationFault] = []
         opened = await self._listen(settings.listen, front, faults)
@@ -122,8 +123,10 @@ class Node(service.Service):
         health.start(values["probe_interval"])
         self._closers.append(health.stop)
         reaper = Reaper(rooms.catalogue, rooms.locations)
-        reaper.start(values["reap_interval"], self._reactor)
         self._closers.append(reaper.stop)
+        # Every page is read first: what a damaged catalogue does not know is not garbage.
+        examined = Deferred.fromCoroutine(rooms.catalogue.examine())
+        examined.addCallback(lambda _: reaper.start(values["reap_interval"], self._reactor))
         return health
 
     def _front(self, answer: Answer, observer: Observer | None = None) -> Front:

@@ -82,6 +82,7 @@ class Metrics(Collector):
         self._connections = Gauge("gateway_connections", "Open client connections", registry=registry)
         self._pending = Gauge("gateway_pending_blobs", "Blobs written and not yet committed", registry=registry)
         self._lost_lines = Gauge("gateway_access_log_lost_lines", "Lines that could not be written", registry=registry)
+        self._catalogue_up = Gauge("gateway_catalogue_up", "1 where the last change succeeded", registry=registry)
         Gauge("gateway_build_info", "The running version", ["version"], registry=registry).labels(version).set(1)
 
     def call_gauges(
@@ -91,6 +92,7 @@ class Metrics(Collector):
         connections: Callable[[], float] | None = None,
         pending_blobs: Callable[[], float] | None = None,
         lost_lines: Callable[[], float] | None = None,
+        catalogue_up: Callable[[], float] | None = None,
     ) -> None:
         """Read these gauges when they are asked for."""
         for gauge, ask in (
@@ -98,6 +100,7 @@ class Metrics(Collector):
             (self._connections, connections),
             (self._pending, pending_blobs),
             (self._lost_lines, lost_lines),
+            (self._catalogue_up, catalogue_up),
         ):
             if ask is not None:
                 gauge.set_function(ask)

@@ -11,7 +11,7 @@ import random
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from gateway.bodies import BytesBody
 from gateway.catalogue import CatalogueFault, database, open_catalogue
 from gateway.catalogue import catalogue as rooms_of_catalogue
+from gateway.catalogue.checked_pages import VFS
 from gateway.errors import BackendError
 from gateway.gate import Gate
 from gateway.model import Call
@@ -83,6 +84,8 @@ def recorded(recording: Recording, storage: Path) -> Iterator[None]:
     rooms: Any = (blobfile, draft, folder)
     before = [room.os for room in rooms]
     stand_in = Os(recording, storage)
+    with suppress(ValueError):
+        apsw.unregister_vfs(VFS)  # it goes on top of the recorder with the next catalogue that is opened
     vfs = RecordingVFS(recording)
     for room in rooms:
         room.os = stand_in
@@ -91,6 +94,7 @@ def recorded(recording: Recording, storage: Path) -> Iterator[None]:
     finally:
         for room, real in zip(rooms, before, strict=True):
             room.os = real
+        apsw.unregister_vfs(VFS)
         vfs.unregister()
 
 

@@ -17,6 +17,7 @@ import pytest_twisted
 from gateway.catalogue import CatalogueFault, open_catalogue
 from gateway.catalogue.database import APPLICATION_ID, FILE, migrate
 from gateway.catalogue.schema import MIGRATIONS
+from gateway.errors import S3Error
 from gateway.seal import Seal
 
 STEPS = ("CREATE TABLE one (n INTEGER) STRICT", "CREATE TABLE two (n INTEGER) STRICT; INSERT INTO two VALUES (2)")
@@ -88,8 +89,9 @@ async def test_a_full_disk_does_not_keep_a_catalogue_from_closing(world) -> None
 
 @pytest_twisted.ensureDeferred
 async def test_the_read_connection_cannot_write(world) -> None:
-    with pytest.raises(apsw.ReadOnlyError):
+    with pytest.raises(S3Error) as caught:
         world.open()._database.rows("DELETE FROM about")
+    assert isinstance(caught.value.__cause__, apsw.ReadOnlyError)
 
 
 def test_another_sealing_key_is_refused(world) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import DeferredList, ensureDeferred
 
 from gateway.errors import BackendDown
 from gateway.plugins.location import Location
-from gateway.plugins.marker import MARKER, ForeignStorage, claim, peek
+from gateway.plugins.marker import MARKER, ForeignStorage, Mark, claim, peek
 from gateway.testing.faults import Down
 
 
@@ -23,7 +23,7 @@ async def test_nobody_owns_a_fresh_storage(location: Location) -> None:
 async def test_who_claims_owns_and_may_claim_again(location: Location) -> None:
     for _ in range(2):
         await claim(location, "ours")
-    assert await peek(location) == "ours"
+    assert await peek(location) == Mark("ours", 0)
 
 
 @pytest_twisted.ensureDeferred
@@ -35,7 +35,7 @@ async def test_a_foreign_storage_is_refused_in_one_line_and_left_alone(location:
     assert "'storage' belongs to another gateway (catalogue theirs, ours is ours)" in text
     assert "\n" not in text
     assert MARKER in fault.value.fix
-    assert await peek(location) == "theirs"
+    assert await peek(location) == Mark("theirs", 0)
 
 
 @pytest_twisted.ensureDeferred

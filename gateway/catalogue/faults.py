@@ -1,0 +1,70 @@
+"""What can be wrong with a catalogue, in words of S3 for a client and in one sentence for the operator."""
+
+from __future__ import annotations
+
+import apsw
+from twisted.logger import Logger
+
+from gateway.errors import S3Error
+
+log = Logger()
+
+_PASSING = (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
+_DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+
+
+class CatalogueFault(Exception):
+    """The catalogue cannot be opened or used; the text tells the operator why."""
+
+
+class CatalogueForgot(CatalogueFault):
+    """The catalogue lacks changes that it had committed: an old copy, or a log that lost its end."""
+
+
+class CatalogueDamaged(CatalogueFault):
+    """The catalogue is not what was written."""
+
+
+class Condition:
+    """Whether what the catalogue says is to be believed, and whether it takes changes.
+
+    ``doubt``: why not, for the rest of this process's life; then nothing is changed, and nothing is reaped.
+    ``trouble``: why the last change failed, "" after one that did not.
+    """
+
+    def __init__(self) -> None:
+        self.doubt = ""
+        self.trouble = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether changes are possible, as far as is known."""
+        return not (self.doubt or self.trouble)
+
+    def doubted(self, why: str) -> None:
+        """Only the first reason counts, and is told."""
+        if not self.doubt:
+            self.doubt = why
+            log.critical(
+                "{why}: nothing is changed or reaped until it is resolved (gateway check, gateway restore)", why=why
+            )
+
+
+def is_damage(fault: BaseException | None) -> bool:
+    """Whether what was written is not what is there; other faults of a disk pass."""
+    return isinstance(fault, (CatalogueForgot, CatalogueDamaged, *_DAMAGE)) or (
+        isinstance(fault, apsw.IOError) and getattr(fault, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA
+    )
+
+
+def refusal_of(fault: BaseException) -> S3Error | None:
+    """What a client is told of a fault of the disk; None for anything else."""
+    if isinstance(fault, apsw.FullError):
+        code = "InsufficientStorage"
+    elif isinstance(fault, _PASSING) or is_damage(fault):
+        code = "ServiceUnavailable"
+    else:
+        return None
+    refusal = S3Error(code, cause=f"catalogue: {type(fault).__name__}: {fault}")
+    refusal.__cause__ = fault
+    return refusal
