@@ -11,14 +11,14 @@ from tests.campaign.linear import NEVER, NOTHING, Op, wrote
 from tests.campaign.subject import Subject
 
 
-def test_two_short_histories(tmp_path: Path) -> None:
+def test_five_histories(tmp_path: Path) -> None:
     subject = Subject(tmp_path / "gateway")
     try:
         subject.start()
-        for seed in (1, 2):
-            count, wrong = history(subject, tmp_path / "journal", 500, seed)
+        for seed in range(1, 6):
+            count, wrong = history(subject, tmp_path / "journal", 1000, seed)
             assert wrong == []
-            assert count >= 500
+            assert count >= 1000
         subject.stop()
     finally:
         subject.kill()

@@ -14,24 +14,31 @@ SEED = 5
 
 def test_a_sample_of_kills_at_system_calls(strace: None, tmp_path: Path) -> None:
     with Round(tmp_path / "first") as first:
-        jobs = random.Random(SEED).sample(jobs_of(first), 12)
+        jobs = random.Random(SEED).sample(jobs_of(first), 30)
         assert first.end().violations == []
     tally = in_rounds(tmp_path / "kills", jobs)
     assert tally.violations == []
-    assert tally.kills >= 9
+    assert tally.kills >= 24  # the others died only after the answer
 
 
 def test_a_sample_of_pairs(strace: None, tmp_path: Path) -> None:
-    with Round(tmp_path / "pairs") as this:
-        for job in pairs_of(this, 3, SEED):
-            job(this)
-        assert this.end().violations == []
+    with Round(tmp_path / "first") as first:
+        jobs = pairs_of(first, 20, SEED)
+    tally = in_rounds(tmp_path / "pairs", jobs)
+    assert tally.violations == []
+    assert tally.kills >= 15
 
 
 def test_a_sample_of_kills_under_eight_clients(tmp_path: Path) -> None:
-    tally = in_rounds(tmp_path, loads_of(2, SEED))
+    tally = in_rounds(tmp_path, loads_of(8, SEED))
     assert tally.violations == []
-    assert tally.kills == 2
+    assert tally.kills == 8
+
+
+def test_a_kill_of_what_twistd_started(tmp_path: Path) -> None:
+    tally = in_rounds(tmp_path, loads_of(1, SEED), twistd=True)
+    assert tally.violations == []
+    assert tally.kills == 1
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,11 @@ def scratch(tmp_path: Path) -> Iterator[Path]:
 
 @ensureDeferred
 async def test_what_was_told_survives_power_loss(scratch: Path) -> None:
-    events = await record(scratch, reactor, seed=1, rounds=12)
-    assert sum(isinstance(event, Told) for event in events) > 24
-    outcome = await check(events, scratch, reactor, seed=1, most=150)
+    events = await record(scratch, reactor, seed=1, rounds=24)
+    assert sum(isinstance(event, Told) for event in events) > 48
+    outcome = await check(events, scratch, reactor, seed=1, most=500)
     assert outcome.violations == []
-    assert outcome.states > 100
+    assert outcome.states > 400
 
 
 @pytest.mark.parametrize(
