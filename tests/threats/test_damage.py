@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +17,7 @@ import pytest
 
 from gateway.catalogue.checked_pages import checked_pages
 from gateway.catalogue.database import FILE
+from tests.campaign.nursery import nursery
 from tests.campaign.signing import Answer
 from tests.campaign.subject import PATIENCE, Broken, Subject
 
@@ -30,21 +29,24 @@ class Gateway(Subject):
 
     def serve(self) -> None:
         """Start it and wait for its doors only."""
-        said = (self.folder / "server.out").open("wb")
-        words = [sys.executable, "-m", "gateway", "run", "-c", str(self.folder / "tahoe.cfg")]
-        with said:
-            self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        said = self.folder / "server.out"
+        said.write_text("")
+        self._child = nursery().child(["run", "-c", str(self.folder / "tahoe.cfg")], said)
+        self._child.go()
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and self._process.poll() is None:
-            if found := re.search(r"endpoint\s+(\S+)", (self.folder / "server.out").read_text()):
+        while time.monotonic() < end and not self._child.dead(0.02):
+            if found := re.search(r"endpoint\s+(\S+)", said.read_text()):
                 self.endpoint = found[1]
                 return
-            time.sleep(0.02)
         raise Broken(self.said())
 
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        run = [sys.executable, "-m", "gateway", *words, "-c", str(self.folder / "tahoe.cfg")]
-        return subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    def say(self, *words: str) -> tuple[int, str]:
+        """The exit code of a command, and all that it printed."""
+        said = self.folder / "command.out"
+        said.write_text("")
+        child = nursery().child([*words, "-c", str(self.folder / "tahoe.cfg")], said)
+        child.go()
+        return child.end(PATIENCE), said.read_text()
 
     def ask(self, method: str, path: str, body: bytes = b"") -> Answer:
         client = self.client()
@@ -96,10 +98,10 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     made.kill()
 
 
-def one_line(done: subprocess.CompletedProcess[str]) -> None:
+def one_line(code: int, said: str) -> None:
     """A refusal as an operator shall read it."""
-    assert done.returncode == 3, (done.stdout, done.stderr)
-    (line,) = done.stderr.strip().splitlines()
+    assert code == 3, said
+    (line,) = said.strip().splitlines()
     assert re.match(r"\S*tahoe\.cfg(:\d+)?: seen .*; expected .*; fix: ", line), line
     assert "gateway reap --accept-loss" in line and "gateway restore" in line
 
@@ -126,19 +128,18 @@ def test_an_old_copy_is_refused_and_nothing_is_reaped_until_somebody_says_so(gat
     with pytest.raises(Broken, match=word):
         gateway.start()
     for words in (("check",), ("reap", "--now"), ("reap", "--now")):
-        one_line(gateway.command(*words))
+        one_line(*gateway.say(*words))
     assert there <= gateway.blobs()
 
-    accepted = gateway.command("reap", "--accept-loss")
-    assert (accepted.returncode, accepted.stderr) == (0, "")
-    assert "blobs that it does not know are kept" in accepted.stdout
+    code, said = gateway.say("reap", "--accept-loss")
+    assert code == 0 and "blobs that it does not know are kept" in said, said
     gateway.start()
     assert gateway.ask("GET", "/bucket/b").body == b"kept"
     assert gateway.ask("GET", "/bucket/c").status == 404
     gateway.store(c=b"newer")
     gateway.stop()
-    done = gateway.command("reap", "--now")
-    assert done.returncode == 0, done.stderr
+    code, said = gateway.say("reap", "--now")
+    assert code == 0, said
     assert there <= gateway.blobs(), "what the catalogue forgot was deleted"
 
 
@@ -155,8 +156,8 @@ def test_a_damaged_page_is_told_and_what_is_whole_is_still_served(gateway: Gatew
         file.seek((root - 1) * 4096 + 2000)
         file.write(b"\x10")
 
-    done = gateway.command("check")
-    assert done.returncode == 3 and "the catalogue is damaged" in done.stderr and "gateway restore" in done.stderr
+    code, said = gateway.say("check")
+    assert code == 3 and "the catalogue is damaged" in said and "gateway restore" in said, said
     gateway.serve()
     gateway.wait(lambda: b"damaged" in gateway.page("ready")[1])
     status, text = gateway.page("ready")
@@ -171,4 +172,4 @@ def test_a_damaged_page_is_told_and_what_is_whole_is_still_served(gateway: Gatew
     told = [line for line in gateway.said().splitlines() if "the catalogue is damaged" in line]
     assert told and "Traceback" not in gateway.said()
     gateway.kill()
-    assert gateway.command("reap", "--now").returncode == 3
+    assert gateway.say("reap", "--now")[0] == 3
