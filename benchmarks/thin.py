@@ -120,7 +120,8 @@ STORAGES: Mapping[str, Callable[[], AbstractContextManager[Storage]]] = {
 @dataclass(frozen=True, slots=True)
 class Thin:
     """Medians of one storage: MiB/s of 64 MiB both ways and ms of a small GET, ``direct`` and ``through`` us; MiB of
-    the gateway's memory idle and at its peak under ``MANY`` uploads and downloads at once."""
+    the gateway's memory idle and at its peak under ``MANY`` uploads and downloads at once. ``busy``: how many of those
+    the storage was too slow for, so that the gateway answered 503."""
 
     storage: str
     put: tuple[float, float]
@@ -129,6 +130,7 @@ class Thin:
     idle: float
     uploading: float
     downloading: float
+    busy: int
 
 
 def compare(storage: Storage, folder: Path, repeats: int, many: int = MANY) -> Thin:
@@ -150,9 +152,9 @@ def compare(storage: Storage, folder: Path, repeats: int, many: int = MANY) -> T
         gets = _in_turn(ways, lambda way: LARGE / transfers.MIB / way.get("large", LARGE), repeats)
         small = _in_turn(ways, lambda way: way.small_get("small"), repeats)
         idle = memory(server.pid) / transfers.MIB
-        uploading = _peak(server.pid, [lambda n=n: through.put(f"many/{n}", large) for n in range(many)])  # type: ignore[misc]
-        downloading = _peak(server.pid, [lambda: through.get("large", LARGE)] * many)
-    return Thin(storage.name, puts, gets, small, idle, uploading, downloading)
+        uploading, late = _peak(server.pid, [lambda: through.put("large", large)] * many)
+        downloading, later = _peak(server.pid, [lambda: through.get("large", LARGE)] * many)
+    return Thin(storage.name, puts, gets, small, idle, uploading, downloading, late + later)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,20 +199,32 @@ def _in_turn(ways: tuple[_Way, _Way], measure: Callable[[_Way], float], repeats:
     return statistics.median(seen[0]), statistics.median(seen[1])
 
 
-def _peak(pid: int, jobs: list[Callable[[], object]]) -> float:
-    """The most that the gateway holds, in MiB, while all jobs run at once."""
-    most, done = 0, threading.Event()
+def _peak(pid: int, jobs: list[Callable[[], object]]) -> tuple[float, int]:
+    """The most that the gateway holds, in MiB, while all jobs run at once; and how many of them ended with a 503."""
+    most, busy, done = 0, 0, threading.Event()
 
     def look() -> None:
         nonlocal most
         while not done.wait(0.02):
             most = max(most, memory(pid))
 
+    def patient(job: Callable[[], object]) -> Callable[[], object]:
+        def run() -> None:
+            nonlocal busy
+            try:
+                job()
+            except transfers.Refused as fault:
+                if fault.status != 503:
+                    raise
+                busy += 1
+
+        return run
+
     looking = threading.Thread(target=look)
     looking.start()
     try:
-        transfers.at_once(jobs)
+        transfers.at_once([patient(job) for job in jobs])
     finally:
         done.set()
         looking.join()
-    return most / transfers.MIB
+    return most / transfers.MIB, busy

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,11 @@ MIB = 1 << 20
 
 
 class Refused(Exception):
-    """The server did not answer with success; the text holds what it said."""
+    """The server did not answer with success. ``status`` is 0 where it did not answer at all."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def put(endpoint: str, target: str, file: Path, headers: Sequence[tuple[str, str]] = ()) -> None:
@@ -26,13 +31,14 @@ def put(endpoint: str, target: str, file: Path, headers: Sequence[tuple[str, str
     lines += [f"{name}: {value}" for name, value in headers]
     with socket.create_connection((place.hostname, place.port), timeout=120) as line, file.open("rb") as body:
         line.sendall("\r\n".join([*lines, "", ""]).encode())
-        line.sendfile(body)
+        with suppress(ConnectionError):  # a server that refuses may answer before it took the whole body
+            line.sendfile(body)
         reply = http.client.HTTPResponse(line, method="PUT")
         reply.begin()
         said = reply.read()
         reply.close()
         if reply.status not in (200, 201):
-            raise Refused(f"PUT: {reply.status} {said[:300]!r}")
+            raise Refused(f"PUT: {reply.status} {said[:300]!r}", reply.status)
 
 
 def get(endpoint: str, target: str, size: int, headers: Sequence[tuple[str, str]] = ()) -> None:
@@ -44,7 +50,7 @@ def get(endpoint: str, target: str, size: int, headers: Sequence[tuple[str, str]
         reply = http.client.HTTPResponse(line, method="GET")
         reply.begin()
         if reply.status != 200:
-            raise Refused(f"GET: {reply.status} {reply.read()[:300]!r}")
+            raise Refused(f"GET: {reply.status} {reply.read()[:300]!r}", reply.status)
         buffer, got = bytearray(MIB), 0
         while count := reply.readinto(buffer):
             got += count
