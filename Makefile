@@ -11,8 +11,11 @@ AZURITE := tests/servers/azurite
 AGAIN := { echo; echo "Once more, alone, what failed above:"; $(BIN)/pytest --lf --lfnf none $(TESTS); }
 # What `make test` runs: everything, or what TESTS names.
 TESTS ?=
+# Files side by side; much of the suite waits for servers and disks.
+LANES ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(LANES) --dist loadfile
 
-.PHONY: demo test test-long campaign lint docs lock clean
+.PHONY: demo test test-long campaign bench lint docs lock clean
 .DELETE_ON_ERROR:
 
 demo: .make/runtime
@@ -22,19 +25,24 @@ test: .make/test .make/servers
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
-	@status=0; $(BIN)/pytest $(TESTS) || $(AGAIN) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
+	@status=0; $(PYTEST) $(TESTS) || $(AGAIN) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 # The same tests with more samples, and those that take too long for every day.
 test-long: .make/test .make/servers
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
-	@status=0; GATEWAY_LONG=1 $(BIN)/pytest $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
+	@status=0; GATEWAY_LONG=1 $(PYTEST) $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 # Hours of kills, power loss and checked histories; draws docs/durability.md. CAMPAIGN="--share 0.05 kills" does less.
 CAMPAIGN ?=
 campaign: .make/test
 	$(BIN)/python -m tests.campaign.record $(CAMPAIGN)
+
+# This gateway beside its peers, and before the storages themselves; draws docs/benchmarks.md. BENCH="peers --repeats 3" does less.
+BENCH ?=
+bench: .make/test .make/servers
+	$(BIN)/python -m benchmarks $(BENCH)
 
 lint: .make/test
 	$(BIN)/ruff check .

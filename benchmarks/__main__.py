@@ -93,6 +93,7 @@ def main() -> int:
     parser.add_argument("--rows", nargs="*", default=[], help="only rows whose name holds one of these words")
     parser.add_argument("--storages", nargs="*", default=list(thin.STORAGES), choices=list(thin.STORAGES))
     parser.add_argument("--many", type=int, default=thin.MANY, help="transfers at once for the memory figures")
+    parser.add_argument("--print-only", action="store_true", help="leave docs/benchmarks.md as it is")
     asked = parser.parse_args()
     state = json.loads(STATE.read_text()) if STATE.exists() else {}
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
@@ -104,6 +105,8 @@ def main() -> int:
         except Missing as why:
             say(f"benchmarks: {why}")
             return 1
+    if asked.print_only:
+        return 0
     STATE.parent.mkdir(exist_ok=True)
     STATE.write_text(json.dumps(state, indent=1))
     (ROOT / "docs" / "benchmarks.md").write_text(page.draw(state))
