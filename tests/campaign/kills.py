@@ -36,12 +36,14 @@ class Tally:
     idle: int = 0  # the operation was answered before its call came
     violations: list[str] = field(default_factory=list)
     slowest: float = 0.0  # seconds from a start to serving
+    work: float = 0.0  # seconds of a processor for the start that took most of them
 
     def add(self, other: Tally) -> None:
         self.kills += other.kills
         self.idle += other.idle
         self.violations += other.violations
         self.slowest = max(self.slowest, other.slowest)
+        self.work = max(self.work, other.work)
 
 
 class Round:
@@ -210,7 +212,9 @@ class Round:
         """It is dead. Start it again; everything that was told must be so."""
         self.history.died()
         self.subject.start()
-        self.tally.slowest = max(self.tally.slowest, self.subject.recoveries[-1])
+        seconds, work = self.subject.recoveries[-1]
+        self.tally.slowest = max(self.tally.slowest, seconds)
+        self.tally.work = max(self.tally.work, work)
         actor = self._actor()
         read_back(actor, self._uploads)
         actor.client.close()

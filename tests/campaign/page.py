@@ -51,12 +51,9 @@ _KILLS, _STATES = ("kills", "pairs", "loads", "twistd"), ("power", "images")
 
 
 def draw(state: Mapping[str, Any], order: Sequence[str]) -> str:
-    """``state``: phase -> its seed, commit, date, machine and lines."""
+    """``state``: phase and seed -> its seed, commit, date, machine, load and lines; several seeds are several runs."""
     rows, controls, found_wrong, machines = "", "", "", set()
-    for name in order:
-        if name not in state:
-            continue
-        phase = state[name]
+    for phase in (each for name in order for each in _runs(state, name)):
         machines.add(f"{phase['date']}, {phase['machine']}")
         for line in phase["lines"]:
             if line["control"]:
@@ -69,7 +66,7 @@ def draw(state: Mapping[str, Any], order: Sequence[str]) -> str:
                 )
                 if line["violations"]:
                     found_wrong += f"- {line['what']}: `{_first(line['violations'])}`\n"
-    missing = [name for name in order if name not in state]
+    missing = [name for name in order if not _runs(state, name)]
     text = _HEAD + "## The last runs\n\n" + _sum(state) + "\n\n" + _TABLE + rows
     if missing:
         text += f"\nNot run yet: {', '.join(missing)}.\n"
@@ -77,16 +74,19 @@ def draw(state: Mapping[str, Any], order: Sequence[str]) -> str:
         text += "\nThe first violation of each line:\n\n" + found_wrong
     if controls:
         text += _CONTROLS + controls
-    return text + "\nMachines: " + "; ".join(sorted(machines)) + ".\n"
+    loads = sorted(phase["load"] for phase in state.values())
+    text += "\nMachines: " + "; ".join(sorted(machines))
+    return text + f"; with other work on them (a load of {loads[0]:.0f} to {loads[-1]:.0f}).\n"
 
 
 def _sum(state: Mapping[str, Any]) -> str:
     """The whole in one sentence."""
 
     def cases(names: Sequence[str]) -> int:
-        return sum(line["cases"] for name in names for line in _lines(state, name) if not line["control"])
+        phases = [phase for name in names for phase in _runs(state, name)]
+        return sum(line["cases"] for phase in phases for line in phase["lines"] if not line["control"])
 
-    lines = [line for name in state for line in _lines(state, name)]
+    lines = [line for phase in state.values() for line in phase["lines"]]
     wrong = sum(len(line["violations"]) for line in lines if not line["control"])
     controls = [line for line in lines if line["control"]]
     caught = sum(bool(line["violations"]) for line in controls)
@@ -96,9 +96,8 @@ def _sum(state: Mapping[str, Any]) -> str:
     )
 
 
-def _lines(state: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
-    lines: Sequence[Mapping[str, Any]] = state.get(name, {"lines": ()})["lines"]
-    return lines
+def _runs(state: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    return [state[key] for key in sorted(state) if key.partition(" ")[0] == name]
 
 
 def _first(violations: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import os
 import platform
 import random
 import shutil
@@ -70,7 +71,8 @@ def _killed(plan: Plan, what: str, jobs: list[Callable[[Round], None]], twistd: 
     begun = time.monotonic()
 
     def line(tally: Tally) -> Line:
-        note = f"{tally.idle} more died only after the answer; slowest restart {tally.slowest:.1f} s"
+        slowest = f"{tally.slowest:.1f} s, at most {tally.work:.1f} s of processor time"
+        note = f"{tally.idle} more died only after the answer; slowest restart {slowest}"
         if tally.kills + tally.idle < len(jobs):
             note = f"{tally.kills + tally.idle:,} of {len(jobs):,} planned; {note}"
         return Line(what, tally.kills, time.monotonic() - begun, tally.violations, note)
@@ -272,17 +274,19 @@ def _commit() -> str:
 
 
 def _keep(name: str, seed: int, commit: str, lines: list[Line]) -> dict[str, Any]:
-    """Put a phase's lines into the state, which other phases may be writing to; the whole state."""
+    """Put the lines of a phase and seed into the state, which other phases may be writing to; the whole state."""
     STATE.parent.mkdir(exist_ok=True)
     with STATE.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         state: dict[str, Any] = json.loads(file.read() or "{}")
-        state[name] = {
+        state[f"{name} {seed}"] = {
             "seed": seed,
             "commit": commit,
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "machine": f"Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}",
+            "machine": f"{os.cpu_count()} cores, Linux {platform.release().partition('-')[0]},"
+            f" Python {platform.python_version()}",
+            "load": os.getloadavg()[2],  # of the last 15 minutes
             "lines": [asdict(line) for line in lines],
         }
         file.truncate(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shutil
 import signal
@@ -57,7 +58,7 @@ class Subject:
     def __init__(self, folder: Path, control: str = "", twistd: bool = False) -> None:
         self.folder = folder
         self.endpoint = ""
-        self.recoveries: list[float] = []  # seconds from each start to the first request it is ready for
+        self.recoveries: list[tuple[float, float]] = []  # seconds from each start to ready, and of processor time
         self._control = control
         self._twistd = twistd
         self._child: Child | Twistd | None = None
@@ -100,7 +101,7 @@ class Subject:
             if found and _ready(found[1]):
                 self.endpoint = found[1]
                 if self._strace is None:
-                    self.recoveries.append(time.monotonic() - begun)
+                    self.recoveries.append((time.monotonic() - begun, _worked(self._child.pid)))
                 return True
         raise Broken(f"the gateway is not ready after {PATIENCE:g} s: {self.said()}")
 
@@ -206,6 +207,12 @@ def can_trace() -> str:
     child.wait()
     tracer.communicate(timeout=PATIENCE)
     return "" if "attached" in line else f"strace may not attach: {line.strip()}"
+
+
+def _worked(pid: int) -> float:
+    """Seconds of processor time of a process and of its children that ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _ready(endpoint: str) -> bool:
