@@ -21,14 +21,14 @@ PYTEST := $(BIN)/pytest --numprocesses $(LANES) --dist loadfile
 demo: .make/runtime
 	$(BIN)/gateway demo
 
-test: .make/test .make/servers
+test: .make/test .make/servers .make/docs
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@status=0; $(PYTEST) $(TESTS) || $(AGAIN) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 # The same tests with more samples, and those that take too long for every day.
-test-long: .make/test .make/servers
+test-long: .make/test .make/servers .make/docs
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
@@ -48,15 +48,18 @@ lint: .make/test
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(PACKAGES)
 
-docs: .make/runtime
+docs: .make/runtime .make/docs
 	$(BIN)/python docs/configuration.py
+	$(BIN)/python docs/pages.py
+	.venv-docs/bin/sphinx-build -q -W -n -b html docs docs/_build/html
+	.venv-docs/bin/sphinx-build -q -W -n -b man docs docs/_build/man
 
 # Draw the lock files anew from what setup.cfg and the tests ask for.
 lock: .make/test
 	$(BIN)/python .ci/lock.py
 
 clean:
-	rm -rf .make .venv .venv-servers gateway-demo
+	rm -rf .make .venv .venv-servers .venv-docs docs/_build docs/made gateway-demo
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -91,4 +94,11 @@ $(BIN)/python:
 	@mkdir -p .make
 	@test -x .venv-servers/bin/python || $(PYTHON) -m venv .venv-servers
 	.venv-servers/bin/python -m pip --quiet --disable-pip-version-check install -r requirements/servers.txt
+	@touch $@
+
+# What draws the documentation, apart as well: its docutils is newer than aws-cli allows.
+.make/docs: requirements/docs.txt | $(BIN)/python
+	@mkdir -p .make
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip --quiet --disable-pip-version-check install -r requirements/docs.txt
 	@touch $@

