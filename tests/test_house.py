@@ -22,7 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("remote", "plugins", "catalogue"),
     ("api", "access", "streams", "verifier"),
     ("operations",),
-    ("reaper", "gate"),
+    ("reaper", "gate", "recovery"),
     ("observe", "pages", "http"),
     ("node",),
     ("tap", "workers", "testing"),

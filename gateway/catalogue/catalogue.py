@@ -18,6 +18,7 @@ from gateway.catalogue.accounts import Accounts
 from gateway.catalogue.blobs import Blobs, Pending
 from gateway.catalogue.buckets import Buckets
 from gateway.catalogue.checked_pages import reserve
+from gateway.catalogue.copying import PROOF
 from gateway.catalogue.database import (
     FILE,
     Database,
@@ -33,6 +34,7 @@ from gateway.catalogue.examination import Examination, examine
 from gateway.catalogue.faults import CatalogueDamaged, CatalogueFault, CatalogueForgot, Condition, is_damage
 from gateway.catalogue.listing import Listing
 from gateway.catalogue.owners import Owner
+from gateway.catalogue.starts import Starts
 from gateway.catalogue.uploads import Uploads
 from gateway.catalogue.versions import Versions
 from gateway.catalogue.witness import FILE as WITNESS
@@ -42,8 +44,6 @@ from gateway.errors import S3Error
 from gateway.seal import Seal, SealBroken
 
 log = Logger()
-
-_PROOF = b"catalogue"
 
 
 class Catalogue:
@@ -79,6 +79,7 @@ class Catalogue:
         self.listing = Listing(database)
         self.uploads = Uploads(database, owner, pending, self.versions)
         self.blobs = Blobs(database, owner, pending)
+        self.starts = Starts(database)
 
     @property
     def changes(self) -> int:
@@ -190,11 +191,11 @@ def _identity(connection: apsw.Connection, seal: Seal) -> str:
         id_ = secrets.token_hex(16)
         connection.execute(
             "INSERT INTO about (one, id, proof, generation, epoch, live, doomed) VALUES (1, ?, ?, 0, 0, 0, 0)",
-            (id_, seal.close(id_.encode(), _PROOF)),
+            (id_, seal.close(id_.encode(), PROOF)),
         )
         return id_
     try:
-        seal.open(row[1], _PROOF)
+        seal.open(row[1], PROOF)
     except SealBroken as fault:
         raise CatalogueFault(f"{connection.filename}: made under another sealing key") from fault
     return str(row[0])

@@ -185,6 +185,14 @@ def _remove_version(connection: apsw.Connection, version: Version) -> None:
     connection.execute("DELETE FROM versions WHERE id = ?", (version.id,))
 
 
+def drop_version(connection: apsw.Connection, version_id: int) -> None:
+    """Remove a version by its number; its key has none then, unless another one is current."""
+    row = first_row(connection, f"SELECT {VERSION} FROM versions v WHERE v.id = ?", (version_id,))
+    if row is not None:
+        _remove_version(connection, version_of(row))
+        connection.execute("DELETE FROM current_versions WHERE version = ?", (version_id,))
+
+
 _COLUMNS = VERSION.replace("v.", "").removeprefix("id, ")
 _INSERT = f"INSERT INTO versions ({_COLUMNS}) VALUES ({marks(19)})"
 

@@ -52,6 +52,13 @@ GATEWAY = (
     ),
     Setting("drain_timeout", "seconds", "How long a stop waits for running replies.", default="30s", low=0),
     Setting("reap_interval", "seconds", "How often what nobody refers to is deleted.", default="60s", low=0.01),
+    Setting(
+        "snapshot_interval",
+        "seconds",
+        "How often the catalogue is kept as sealed blobs in every location, where it changed; 0: never.",
+        default="1h",
+        low=0,
+    ),
     Setting("probe_interval", "seconds", "How often each location's health is tried.", default="30s", low=0.1),
 )
 

@@ -26,6 +26,7 @@ from gateway.observe import AccessLog, Metrics, Observer
 from gateway.operations import Gateway
 from gateway.pages import Pages
 from gateway.reaper import Reaper
+from gateway.recovery.duty import SnapshotDuty
 from gateway.seal import Seal
 from gateway.settings import ConfigurationFault, ConfigurationFaults, Values
 from gateway.verifier import Rules
@@ -117,7 +118,7 @@ class Node(service.Service):
         await gatherResults([Deferred.fromCoroutine(front.drain(patience)) for front in self._fronts])
 
     def _watch(self, rooms: Rooms, metrics: Metrics) -> Health:
-        """Start what works beside serving: the probes and the reaper."""
+        """Start what works beside serving: the probes, the reaper and the snapshots."""
         values = self.settings.gateway
         health = Health(rooms.catalogue, rooms.locations, self._reactor, time.time, metrics.backend_up)
         health.start(values["probe_interval"])
@@ -127,6 +128,9 @@ class Node(service.Service):
         # Every page is read first: what a damaged catalogue does not know is not garbage.
         examined = Deferred.fromCoroutine(rooms.catalogue.examine())
         examined.addCallback(lambda _: reaper.start(values["reap_interval"], self._reactor))
+        duty = SnapshotDuty(rooms.catalogue, values["data"], rooms.locations, Seal(self.settings.seal))
+        duty.start(values["snapshot_interval"], self._reactor)
+        self._closers.append(duty.stop)
         return health
 
     def _front(self, answer: Answer, observer: Observer | None = None) -> Front:

@@ -10,7 +10,7 @@ from gateway.errors import S3Error
 from gateway.model import Bucket, Content, NewVersion, Piece, Reply, Version
 from gateway.operations import store
 from gateway.operations.gateway import Gateway, Operation, found_again, key_of, owner_of, the
-from gateway.operations.manifest import seal_manifest
+from gateway.operations.manifest import describe
 from gateway.operations.put import commit
 from gateway.streams import Outflow, Tally
 from gateway.verifier import VerifiedCall
@@ -104,20 +104,23 @@ async def _read_through(
     target = gateway.location(bucket.location)
     flow = Outflow(gateway.location(new.location), pieces, 0, new.stored)
     tally = Tally(flow, [wanted] if wanted else [])
-    if new.location == target.name:
-        try:
-            async for _ in tally:
-                pass
-        finally:
-            tally.close()
-        kept = store.Kept(tuple(piece for _, piece in pieces), new.size)
-    else:
-        manifest = seal_manifest(gateway, bucket, new.key, new.content, target.capabilities)
-        kept = await store.keep(gateway, target, tally, manifest)
-    if wanted:
-        digests = {wanted: checksums.encode(tally.results[wanted])}
-        new = replace(new, checksums=digests, checksum_type=checksums.FULL_OBJECT)
-    return await commit(gateway, kept, replace(new, location=target.name), call)
+    with gateway.catalogue.starts.begin(bucket.id, new.key) as start:
+        kept_sums = (wanted,) if wanted else tuple(new.checksums)
+        manifest = describe(gateway, bucket, new.owner, new.content, start, kept=kept_sums)
+        if new.location == target.name:
+            try:
+                async for _ in tally:
+                    pass
+            finally:
+                tally.close()
+            kept = store.Kept(tuple(piece for _, piece in pieces), new.size)
+        else:
+            # a multipart object's ETag and parts are not to be had from its bytes
+            kept = await store.keep(gateway, target, tally, None if "-" in new.etag else manifest)
+        if wanted:
+            digests = {wanted: checksums.encode(tally.results[wanted])}
+            new = replace(new, checksums=digests, checksum_type=checksums.FULL_OBJECT)
+        return await commit(gateway, kept, replace(new, location=target.name), call, manifest)
 
 
 def _content(headers: Mapping[str, str], source: Source, bucket: Bucket, key: bytes) -> Content:

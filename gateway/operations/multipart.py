@@ -27,7 +27,7 @@ from gateway.model import (
 from gateway.operations import store
 from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
 from gateway.operations.get import checksum_headers
-from gateway.operations.manifest import seal_manifest
+from gateway.operations.manifest import beside, describe
 from gateway.operations.xml_body import Digest, read_xml
 from gateway.streams import Intake, Measured
 from gateway.verifier import VerifiedCall
@@ -57,9 +57,11 @@ async def create_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | N
         checksum_algorithm=algorithm,
         checksum_type=kind,
     )
-    manifest = seal_manifest(gateway, where, key, content, location.capabilities)
+    with gateway.catalogue.starts.begin(where.id, key) as start:
+        manifest = describe(gateway, where, upload.owner, content, start, upload=upload.blob)
+    pair = beside(gateway.seal, manifest, upload.blob, location.capabilities)
     try:
-        token = (await location.createMPU(CreateMPURequest(name=upload.blob, metadata=manifest))).token
+        token = (await location.createMPU(CreateMPURequest(name=upload.blob, metadata=pair))).token
         await gateway.catalogue.uploads.opened(upload.id, token)
     except BaseException:
         await store.give_up(gateway, location, upload)
@@ -145,7 +147,7 @@ async def complete_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket |
     version = await _begin(gateway, upload.id, asked)
     if version is None:
         try:
-            version = await _complete(gateway, call, upload, wanted)
+            version = await _complete(gateway, call, where, upload, wanted)
         except BaseException:
             await gateway.catalogue.uploads.release_completion(upload.id)
             raise
@@ -167,7 +169,7 @@ async def _begin(gateway: Gateway, upload_id: str, asked: str) -> Version | None
 
 
 async def _complete(
-    gateway: Gateway, call: VerifiedCall, upload: Upload, wanted: Sequence[xml_read.CompletedPart]
+    gateway: Gateway, call: VerifiedCall, bucket: Bucket, upload: Upload, wanted: Sequence[xml_read.CompletedPart]
 ) -> Version:
     headers = call.route.headers
     uploaded = {part.number: part for part in await gateway.catalogue.uploads.parts(upload.id, limit=MOST_PARTS)}
@@ -180,15 +182,32 @@ async def _complete(
         raise S3Error("InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match the object's size")
     whole, kind = whole_checksum(upload, parts)
     _check_declared(headers, whole, kind)
-    location = gateway.location(upload.location)
-    done = await location.completeMPU(
+    with gateway.catalogue.starts.begin(upload.bucket, upload.key) as start:
+        manifest = describe(gateway, bucket, upload.owner, upload.content, start, upload=upload.blob)
+        new = await _join(gateway, upload, parts, whole, kind)
+        new = await store.keep_manifest(gateway, gateway.location(upload.location), manifest, new)
+        try:
+            return await gateway.catalogue.uploads.commit_completion(
+                upload.id, new, check=lambda current: conditions.check_write(headers, current)
+            )
+        except BaseException:
+            await store.discard(gateway, upload.location, [new.pieces[-1].blob])
+            raise
+
+
+async def _join(
+    gateway: Gateway, upload: Upload, parts: Sequence[UploadedPart], whole: Mapping[str, str], kind: str
+) -> NewVersion:
+    """Join the parts in the storage; the version that they make."""
+    size = sum(part.size for part in parts)
+    done = await gateway.location(upload.location).completeMPU(
         CompleteMPURequest(
             name=upload.blob,
             token=upload.token,
             parts=tuple(ChosenPart(number=part.number, size=part.stored, receipt=part.receipt) for part in parts),
         )
     )
-    new = NewVersion(
+    return NewVersion(
         bucket=upload.bucket,
         key=upload.key,
         owner=upload.owner,
@@ -201,9 +220,6 @@ async def _complete(
         checksums=whole,
         checksum_type=kind,
         parts=tuple(PartFacts(part.number, part.size, _kept(part, upload)) for part in parts),
-    )
-    return await gateway.catalogue.uploads.commit_completion(
-        upload.id, new, check=lambda current: conditions.check_write(headers, current)
     )
 
 

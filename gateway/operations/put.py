@@ -8,7 +8,7 @@ from gateway.model import Bucket, NewVersion, Reply, Version
 from gateway.operations import store
 from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
 from gateway.operations.get import checksum_headers
-from gateway.operations.manifest import seal_manifest
+from gateway.operations.manifest import Manifest, describe
 from gateway.streams import Intake
 from gateway.verifier import VerifiedCall
 from gateway.wire import conditions, request
@@ -24,34 +24,44 @@ async def put_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None
     if any(name in headers for name in _CONDITIONS):
         conditions.check_write(headers, await gateway.catalogue.versions.find(where.id, key))
     intake = Intake(call.call.body, call.route.headers, call.payload, limit=store.LARGEST_BODY)
-    location = gateway.location(where.location)
-    manifest = seal_manifest(gateway, where, key, content, location.capabilities)
+    with gateway.catalogue.starts.begin(where.id, key) as start:
+        manifest = describe(
+            gateway, where, owner_of(call), content, start, kept=tuple(sorted(intake.kept)), proof=intake.proof
+        )
+        await _write(gateway, call, where, intake, manifest)
+    return Reply(200, (("ETag", f'"{intake.etag}"'), *checksum_headers(intake.checksums, "FULL_OBJECT")))
+
+
+async def _write(gateway: Gateway, call: VerifiedCall, bucket: Bucket, intake: Intake, manifest: Manifest) -> None:
+    location = gateway.location(bucket.location)
     if intake.size is None:
-        kept = await store.keep_unsized(gateway, location, intake, where.id, key, owner_of(call), manifest)
+        kept = await store.keep_unsized(gateway, location, intake, bucket.id, manifest)
     else:
         await intake.prove_empty()
         kept = await store.keep(gateway, location, intake, manifest)
     new = NewVersion(
-        bucket=where.id,
-        key=key,
-        owner=owner_of(call),
+        bucket=bucket.id,
+        key=manifest.key,
+        owner=manifest.owner,
         location=location.name,
         size=kept.size,
         stored=kept.size,
         etag=intake.etag,
         pieces=(),
-        content=content,
+        content=manifest.content,
         checksums=intake.checksums,
         checksum_type="FULL_OBJECT",
     )
-    await commit(gateway, kept, new, call)
-    return Reply(200, (("ETag", f'"{intake.etag}"'), *checksum_headers(intake.checksums, "FULL_OBJECT")))
+    await commit(gateway, kept, new, call, manifest)
 
 
-async def commit(gateway: Gateway, kept: store.Kept, new: NewVersion, call: VerifiedCall) -> Version:
+async def commit(
+    gateway: Gateway, kept: store.Kept, new: NewVersion, call: VerifiedCall, manifest: Manifest | None = None
+) -> Version:
     """Make the version visible, with the conditions checked again inside the transaction.
 
-    Where that is refused, what was kept for it is nobody's and goes (blobs that others refer to stay).
+    ``manifest`` is kept as a blob of its own where what lies beside the bytes does not tell everything. Where the
+    commit is refused, what was kept for it is nobody's and goes (blobs that others refer to stay).
     """
     headers, catalogue = call.route.headers, gateway.catalogue
     new = replace(new, pieces=kept.pieces)
@@ -60,11 +70,13 @@ async def commit(gateway: Gateway, kept: store.Kept, new: NewVersion, call: Veri
         conditions.check_write(headers, current)
 
     try:
+        if manifest is not None and not kept.described:
+            new = await store.keep_manifest(gateway, gateway.location(new.location), manifest, new)
         if kept.upload:
             return await catalogue.uploads.commit_unseen(kept.upload, new, check)
         return await catalogue.versions.commit(new, check)
     except BaseException:
-        await store.discard(gateway, new.location, kept.names())
+        await store.discard(gateway, new.location, [piece.blob for piece in new.pieces])
         if kept.upload:
             await catalogue.uploads.forget(kept.upload)
         raise

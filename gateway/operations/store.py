@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.logger import Logger
 
 from gateway.bodies import BytesBody
 from gateway.errors import BackendError, S3Error
 from gateway.model import (
+    NOTHING,
     AbortMPURequest,
     BlobSize,
     Body,
@@ -19,12 +20,14 @@ from gateway.model import (
     CreateMPURequest,
     DeleteRequest,
     ListRequest,
+    NewVersion,
     Piece,
     PutRequest,
     Upload,
     UploadPartRequest,
 )
 from gateway.operations.gateway import Gateway
+from gateway.operations.manifest import MANIFEST, OWN_BLOB, Manifest, beside, blob_of
 from gateway.plugins.location import Location
 from gateway.streams import Cut, Measured
 from gateway.verifier import VerifiedCall
@@ -37,11 +40,15 @@ _UNSIZED_PART = 8 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Bytes that are safe in a location. ``upload``: the row of the unseen upload that made them, or ""."""
+    """Bytes that are safe in a location. ``upload``: the row of the unseen upload that made them, or "".
+
+    ``described``: what lies beside them tells everything; else their version needs a manifest of its own.
+    """
 
     pieces: tuple[Piece, ...]
     size: int
     upload: str = ""
+    described: bool = True
 
     def names(self) -> list[str]:
         return [piece.blob for piece in self.pieces]
@@ -54,29 +61,44 @@ def demand_length(call: VerifiedCall) -> None:
         raise S3Error("MissingContentLength")
 
 
-async def keep(gateway: Gateway, location: Location, body: Body, manifest: Mapping[str, str]) -> Kept:
-    """Put a body of known size, cut where it is larger than the backend's largest blob."""
+async def keep(gateway: Gateway, location: Location, body: Body, manifest: Manifest | None) -> Kept:
+    """Put a body of known size, cut where it is larger than the backend's largest blob.
+
+    ``manifest`` lies beside a blob that is the whole body; None: its version gets a manifest of its own anyway.
+    """
     size = body.size
     assert size is not None, "a body of unknown size goes through keep_unsized"
     largest = location.capabilities.largest_blob or size or 1
     if size <= largest:
-        return Kept((await _put(gateway, location, body, size, manifest),), size)
+        name = await gateway.catalogue.blobs.name(location.name)
+        pair = beside(gateway.seal, manifest, name, location.capabilities) if manifest else NOTHING
+        return Kept((await _put(gateway, location, name, body, size, pair),), size, described=bool(pair))
     cut, pieces = Cut(body), []
     try:
         for start in range(0, size, largest):
             length = min(largest, size - start)
-            pieces.append(await _put(gateway, location, cut.slice(length), length, manifest))
+            name = await gateway.catalogue.blobs.name(location.name)
+            pieces.append(await _put(gateway, location, name, cut.slice(length), length, NOTHING))
     except BaseException:
         await discard(gateway, location.name, [piece.blob for piece in pieces])
         raise
-    return Kept(tuple(pieces), size)
+    return Kept(tuple(pieces), size, described=False)
 
 
-async def _put(gateway: Gateway, location: Location, body: Body, size: int, manifest: Mapping[str, str]) -> Piece:
+async def keep_manifest(gateway: Gateway, location: Location, manifest: Manifest, new: NewVersion) -> NewVersion:
+    """Keep what is known of ``new`` as a blob; gives the version with that blob as its last piece, of no bytes."""
     name = await gateway.catalogue.blobs.name(location.name)
+    data = blob_of(gateway.seal, replace(manifest, whole=new), name)
+    await _put(gateway, location, name, BytesBody(data), len(data), {MANIFEST: OWN_BLOB})
+    return replace(new, pieces=(*new.pieces, Piece(name, 0, 0, b"")))
+
+
+async def _put(
+    gateway: Gateway, location: Location, name: str, body: Body, size: int, metadata: Mapping[str, str]
+) -> Piece:
     measured = Measured(body)
     try:
-        await location.put(PutRequest(name=name, body=measured, size=size, metadata=manifest))
+        await location.put(PutRequest(name=name, body=measured, size=size, metadata=metadata))
     except BaseException:
         # The backend may have kept it all the same (a lost answer); nobody will ever refer to it.
         await discard(gateway, location.name, [name])
@@ -96,19 +118,18 @@ async def discard(gateway: Gateway, location: str, names: Sequence[str]) -> None
         log.warn("{count} blob names stay until the next start: {fault}", count=len(names), fault=fault)
 
 
-async def keep_unsized(
-    gateway: Gateway, location: Location, body: Body, bucket: int, key: bytes, owner: str, manifest: Mapping[str, str]
-) -> Kept:
+async def keep_unsized(gateway: Gateway, location: Location, body: Body, bucket: int, manifest: Manifest) -> Kept:
     """Keep a body whose length only its end tells, in parts of 8 MiB through the multipart hooks.
 
     The row in the catalogue stays "opening": no client sees it, and the reaper ends what a crash leaves behind.
     """
     name = await gateway.catalogue.blobs.name(location.name)
     upload = await gateway.catalogue.uploads.create(
-        bucket=bucket, key=key, owner=owner, location=location.name, blob=name, content=Content()
+        bucket=bucket, key=manifest.key, owner=manifest.owner, location=location.name, blob=name, content=Content()
     )
     try:
-        token = (await location.createMPU(CreateMPURequest(name=name, metadata=manifest))).token
+        pair = beside(gateway.seal, replace(manifest, upload=name), name, location.capabilities)
+        token = (await location.createMPU(CreateMPURequest(name=name, metadata=pair))).token
         cut, total = Cut(body), 0
         chosen: list[ChosenPart] = []
         crcs: list[bytes] = []
@@ -128,10 +149,10 @@ async def keep_unsized(
     except BaseException:
         await give_up(gateway, location, upload)
         raise
-    return Kept(pieces_of(done.blobs, [part.size for part in chosen], crcs), total, upload.id)
+    return Kept(pieces_of(done.blobs, [part.size for part in chosen], crcs), total, upload.id, described=False)
 
 
-async def _nothing(gateway: Gateway, location: Location, upload: str, name: str, manifest: Mapping[str, str]) -> Kept:
+async def _nothing(gateway: Gateway, location: Location, upload: str, name: str, manifest: Manifest) -> Kept:
     """The body had no bytes at all: an empty blob instead of an upload without parts."""
     await end_upload(location, name)
     await gateway.catalogue.uploads.forget(upload)

@@ -21,7 +21,7 @@ class Intake:
     A reader that takes exactly ``size`` bytes has taken proved bytes: the last chunk is held back until signature,
     trailer, length and digests are right, and what is wrong raises S3Error instead. ``etag``, ``checksums`` and
     ``count`` are there after the end. ``promised`` names the checksum algorithm that the client asked for, or "".
-    ``also`` names one more algorithm to compute.
+    ``also`` names one more algorithm to compute; ``kept`` are those whose values ``checksums`` will have.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Intake:
         self._payload = payload
         self._decoder = Decoder(payload) if payload.framed else None
         self.promised = self._expected.algorithm
-        self._kept = {self.promised or _DEFAULT_CHECKSUM, also} - {""}
-        algorithms = {"MD5", *self._kept} | ({"SHA256"} if payload.sha256 is not None else set())
+        self.kept = {self.promised or _DEFAULT_CHECKSUM, also} - {""}
+        algorithms = {"MD5", *self.kept} | ({"SHA256"} if payload.sha256 is not None else set())
         self._digests = Digests(algorithms, self.size)
         self._proved = False
         self.etag = ""
@@ -55,6 +55,18 @@ class Intake:
     def has_promise(self) -> bool:
         """Whether the client sent any digest of its own: Content-MD5, or a checksum in header or trailer."""
         return self._expected.md5 is not None or bool(self.promised)
+
+    @property
+    def proof(self) -> Mapping[str, str]:
+        """One digest (algorithm -> base64) that the client told before the body, where it told any."""
+        expected = self._expected
+        if expected.value is not None:
+            return {expected.algorithm: checksums.encode(expected.value)}
+        if expected.md5 is not None:
+            return {"MD5": checksums.encode(expected.md5)}
+        if self._payload.sha256 is not None:
+            return {"SHA256": checksums.encode(bytes.fromhex(self._payload.sha256))}
+        return {}
 
     @property
     def count(self) -> int:
@@ -103,7 +115,7 @@ class Intake:
             raise S3Error("XAmzContentSHA256Mismatch")
         self._expected.prove(digests, self._decoder.trailers if self._decoder is not None else {})
         self.etag = digests["MD5"].hex()
-        self.checksums = {name: checksums.encode(digests[name]) for name in sorted(self._kept)}
+        self.checksums = {name: checksums.encode(digests[name]) for name in sorted(self.kept)}
         self._proved = True
 
     def close(self) -> None:
