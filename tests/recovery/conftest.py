@@ -1,4 +1,4 @@
-"""A real gateway with two locations, on a disk or on a cloud, that is filled through S3 and then loses its data folder."""
+"""A real gateway with two locations, on a disk or a cloud, is filled through S3 and then loses its data folder."""
 
 from __future__ import annotations
 
