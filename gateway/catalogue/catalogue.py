@@ -32,6 +32,7 @@ from gateway.catalogue.database import (
 )
 from gateway.catalogue.examination import Examination, examine
 from gateway.catalogue.faults import CatalogueDamaged, CatalogueFault, CatalogueForgot, Condition, is_damage
+from gateway.catalogue.inventory import Inventory
 from gateway.catalogue.listing import Listing
 from gateway.catalogue.owners import Owner
 from gateway.catalogue.starts import Starts
@@ -80,6 +81,7 @@ class Catalogue:
         self.uploads = Uploads(database, owner, pending, self.versions)
         self.blobs = Blobs(database, owner, pending)
         self.starts = Starts(database)
+        self.inventory = Inventory(database)
 
     @property
     def changes(self) -> int:

@@ -154,7 +154,7 @@ def is_unused(folder: Path) -> bool:
     """Whether a gateway that is put into ``folder`` takes nothing from anybody: there is no catalogue, or one that
     knows nothing yet (as a start leaves it that failed because its storage belongs to a catalogue that is gone).
 
-    Raises CatalogueFault where a file is there that cannot be read.
+    A file that cannot be read is somebody's.
     """
     path = folder / FILE
     if not path.exists():
@@ -167,8 +167,8 @@ def is_unused(folder: Path) -> bool:
             return not any(_count(connection, table) for table in ("accounts", "buckets", "versions", "uploads"))
         finally:
             connection.close()
-    except (apsw.Error, OSError) as fault:
-        raise CatalogueFault(f"{path}: {type(fault).__name__}: {fault}") from fault
+    except (apsw.Error, OSError):
+        return False
 
 
 def install(draft: Path, folder: Path) -> None:

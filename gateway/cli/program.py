@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "key": ("key", "Add, list and revoke access keys."),
         "bucket": ("bucket", "Add, list and remove buckets."),
         "reap": ("reap", "Delete what nobody refers to, while the gateway is stopped."),
+        "verify": ("verify", "Read every blob and compare it with what was written, also while the gateway serves."),
         "backup": ("recovery", "Copy the catalogue to a file while the gateway serves."),
         "snapshot": ("recovery", "Keep the catalogue as sealed blobs in every location."),
         "restore": ("recovery", "Bring back a catalogue that is gone, from the newest snapshot or a backup."),

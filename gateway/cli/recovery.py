@@ -38,7 +38,7 @@ def backup(file: Path, as_json: bool, config: Path) -> None:
 
     settings = settings_of(config)
     try:
-        with _bar("backup") as tell:
+        with bar("backup") as tell:
             copied = copy_catalogue(settings.gateway["data"], file.absolute(), tell)
     except CatalogueFault as fault:
         raise Refused(str(fault)) from fault
@@ -49,7 +49,7 @@ def backup(file: Path, as_json: bool, config: Path) -> None:
 
 
 @contextmanager
-def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+def bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
     with click.progressbar(length=1, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
@@ -68,7 +68,7 @@ def snapshot(as_json: bool, config: Path) -> None:
     from gateway.node.recovering import snapshot as take
 
     settings = settings_of(config)
-    objects, kept, failed = _run(lambda reactor: take(settings))
+    objects, kept, failed = run(lambda reactor: take(settings))
     if as_json:
         click.echo(json.dumps({"objects": objects, "kept": kept, "failed": failed}))
     else:
@@ -122,7 +122,7 @@ def _bring_back(config: Path, dry_run: bool, as_json: bool, **how: Any) -> None:
         if sys.stderr.isatty():
             click.echo(f"\r\033[K{count} {what}", nl=False, err=True)
 
-    report: Report = _run(lambda reactor: bring_back(settings, dry_run=dry_run, tell=tell, **how))
+    report: Report = run(lambda reactor: bring_back(settings, dry_run=dry_run, tell=tell, **how))
     if sys.stderr.isatty():
         click.echo(err=True)
     click.echo(json.dumps(report.rows()) if as_json else "\n".join(report.lines()))
@@ -130,7 +130,7 @@ def _bring_back(config: Path, dry_run: bool, as_json: bool, **how: Any) -> None:
         raise PartlyDone("something could not be known; it is listed above" + ("" if as_json else " (--json: all)"))
 
 
-def _run(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+def run(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     """The result; what the operator can mend ends the command in a line."""
     from gateway.catalogue import CatalogueFault
     from gateway.node.recovering import NotRestored

@@ -57,7 +57,7 @@ def compare(location: Location, found: Mark | None, catalogue_id: str, changes: 
         owner = found and found.catalogue
         raise ForeignStorage(
             f"location {location.name!r} belongs to another gateway (catalogue {owner}, ours is {catalogue_id})",
-            fix=f"give this gateway a storage of its own, or delete the blob {MARKER!r} if that gateway is gone",
+            fix="give this gateway a storage of its own, or bring back the catalogue it had with `gateway restore`",
         )
     if found.changes > changes:
         forgotten = Forgotten(

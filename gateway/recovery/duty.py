@@ -84,7 +84,7 @@ class SnapshotDuty:
         return done.addCallback(lambda _: None)
 
     async def _snapshot(self) -> None:
-        if self._catalogue.changes == self._seen or self._catalogue.condition.doubt:
+        if self._catalogue.condition.doubt or await self._catalogue.inventory.changes() == self._seen:
             return
         try:
             copied, kept, failed = await take_snapshots(self._folder, self._locations, self._seal)
