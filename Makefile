@@ -34,7 +34,8 @@ test-long: .make/test .make/servers .make/docs
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@status=0; GATEWAY_LONG=1 $(PYTEST) $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
-# Hours of kills, power loss and checked histories; draws docs/durability.md. CAMPAIGN="--share 0.05 kills" does less.
+# Kills, power loss and checked histories, for an hour or two; draws docs/durability.md.
+# CAMPAIGN="--share 0.05 kills" does less.
 CAMPAIGN ?=
 campaign: .make/test
 	$(BIN)/python -m tests.campaign.record $(CAMPAIGN)
