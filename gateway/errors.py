@@ -81,6 +81,11 @@ class BackendUnfit(BackendError):
         self.fix = fix
 
 
+def kind_of(error: BackendError) -> str:
+    """The name of the error above that this is, whatever a plugin calls its own kinds of it."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == __name__)
+
+
 # backend error -> (S3 code, seconds for Retry-After). The first row that fits counts.
 BACKEND_TO_S3: tuple[tuple[type[BackendError], str], ...] = (
     (BackendBusy, "SlowDown"),

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Protocol
+from urllib.parse import parse_qs
 
 from gateway.errors import S3Error
 from gateway.model import Call, Facts, Reply
@@ -19,7 +20,8 @@ FACTS = Facts(operation="Page")  # the observer leaves these out
 
 
 class LocationState(Protocol):
-    """The remembered outcome of a location's last probe; ``when`` is seconds since the epoch."""
+    """The remembered outcome of a location's last probe; ``when`` is seconds since the epoch,
+    ``error`` the kind of a failure."""
 
     @property
     def working(self) -> bool: ...
@@ -34,20 +36,24 @@ class LocationState(Protocol):
     def when(self) -> float: ...
 
     @property
+    def error(self) -> str: ...
+
+    @property
     def details(self) -> Mapping[str, str]: ...
 
 
 class Pages:
     """Stands in front of the gate: ``answer`` gives a page, or None for whatever S3 means.
 
-    ``ready()`` gives (whether to send us requests, why not). ``states`` are the last probes, by location; no page
-    ever asks a backend. ``figures()`` gives Prometheus' text. Reasons, messages and figures are for loopback peers;
-    ``open_metrics`` shows the figures to everyone (for an endpoint of their own).
+    ``ready(location)`` gives (whether to send us requests, why not), for one location or, where it is "", for all.
+    ``states`` are the last probes, by location; no page ever asks a backend. ``figures()`` gives Prometheus' text.
+    Reasons, messages and figures are for loopback peers; ``open_metrics`` shows the figures to everyone (for an
+    endpoint of their own).
     """
 
     def __init__(
         self,
-        ready: Callable[[], tuple[bool, Sequence[str]]],
+        ready: Callable[[str], tuple[bool, Sequence[str]]],
         states: Callable[[], Mapping[str, LocationState]],
         figures: Callable[[], bytes],
         *,
@@ -59,7 +65,7 @@ class Pages:
         self._metrics_text = figures
         self._domains = domains
         self._open_metrics = open_metrics
-        self._pages: dict[str, Callable[[bool], Reply]] = {
+        self._pages: dict[str, Callable[[Call, bool], Reply]] = {
             "/_/live": self._live,
             "/_/ready": self._readiness,
             "/_/healthcheck": self._healthcheck,
@@ -76,7 +82,7 @@ class Pages:
         if call.method not in ("GET", "HEAD"):
             return _json(405, {"error": "GET or HEAD"}, ("Allow", "GET, HEAD"))
         # behind a proxy on this machine every stranger is a loopback peer
-        return page(_is_loopback(call.peer) and not FORWARDED.intersection(call.headers))
+        return page(call, _is_loopback(call.peer) and not FORWARDED.intersection(call.headers))
 
     def _names_a_bucket(self, call: Call) -> bool:
         try:
@@ -84,15 +90,16 @@ class Pages:
         except S3Error:
             return True
 
-    def _live(self, trusted: bool) -> Reply:
+    def _live(self, call: Call, trusted: bool) -> Reply:
         return _json(200, {"live": True})
 
-    def _readiness(self, trusted: bool) -> Reply:
-        ready, reasons = self._ready()
+    def _readiness(self, call: Call, trusted: bool) -> Reply:
+        """For all locations, or with ``?location=NAME`` for one: whoever asks needs no other."""
+        ready, reasons = self._ready(parse_qs(call.query).get("location", [""])[0])
         shown = {"reasons": list(reasons)} if trusted and reasons else {}
         return _json(200 if ready else 503, {"ready": ready, **shown})
 
-    def _healthcheck(self, trusted: bool) -> Reply:
+    def _healthcheck(self, call: Call, trusted: bool) -> Reply:
         states = self._states()
         healthy = bool(states) and all(state.working for state in states.values())
         shown: dict[str, object] = {}
@@ -101,6 +108,7 @@ class Pages:
                 name: {
                     "code": 200 if state.working else 503,
                     "message": state.message or "OK",
+                    **({"error": state.error} if state.error else {}),
                     "seconds": round(state.seconds, 6),
                     "when": round(state.when, 3),
                     "details": dict(state.details),
@@ -109,7 +117,7 @@ class Pages:
             }
         return _json(200 if healthy else 503, {"healthy": healthy, **shown})
 
-    def _figures(self, trusted: bool) -> Reply:
+    def _figures(self, call: Call, trusted: bool) -> Reply:
         if not (trusted or self._open_metrics):
             return _json(403, {"error": "loopback peers only"})
         headers = (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store"))

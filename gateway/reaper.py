@@ -6,13 +6,15 @@ that took a name is known to be dead. What it does not know it leaves alone.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from twisted.internet import task
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from gateway.catalogue import Catalogue
 from gateway.errors import BackendDown, BackendError
@@ -37,65 +39,87 @@ class Reaped:
 
 
 class Reaper:
-    """Makes passes over the catalogue. Passes run beside serving; only one process of a gateway does it."""
+    """Makes passes over the catalogue, for each location on its own: one that hangs holds up no other.
+
+    Passes run beside serving; only one process of a gateway does it.
+    """
 
     def __init__(self, catalogue: Catalogue, locations: Mapping[str, Location]) -> None:
         self._catalogue = catalogue
         self._locations = locations
-        self._loop = task.LoopingCall(self._pass)
-        self._ended: Deferred[task.LoopingCall] | None = None
+        self._loops: dict[str, task.LoopingCall] = {}
+        self._ended: list[Deferred[task.LoopingCall]] = []
+        self._running: dict[str, Deferred[Reaped]] = {}
         self._stopped = False
-        self._marked = -1
+        self._marked: dict[str, int] = {}
 
     def start(self, interval: float, clock: IReactorTime) -> None:
         """A pass now and one every ``interval`` seconds; a pass that takes longer is not overtaken."""
         if self._stopped:
             return
-        self._loop.clock = clock
-        self._ended = self._loop.start(interval, now=True)
+        for name in self._locations:
+            loop = self._loops[name] = task.LoopingCall(self._pass, name)
+            loop.clock = clock
+            self._ended.append(loop.start(interval, now=True))
 
     async def stop(self) -> None:
-        """No further pass; waits for the running one."""
+        """No further pass; ends those that run, which may wait for a storage that hangs."""
         self._stopped = True
-        if self._loop.running:
-            self._loop.stop()
-        if self._ended is not None:
-            await self._ended
-            await self._mark()
+        for loop in self._loops.values():
+            if loop.running:
+                loop.stop()
+        busy = dict(self._running)
+        for running in busy.values():
+            running.cancel()
+        for ended in self._ended:
+            await ended
+        for name in self._loops.keys() - busy.keys():  # who keeps a pass waiting would keep the stop waiting
+            await self._mark(self._locations[name])
 
-    def _pass(self) -> Deferred[None]:
-        done = Deferred.fromCoroutine(self.reap())
-        done.addErrback(lambda failure: log.failure("the reaper's pass failed", failure=failure))
-        return done.addCallback(lambda _: None)
+    def _pass(self, name: str) -> Deferred[None]:
+        running = self._running[name] = Deferred.fromCoroutine(self._reap(name))
+
+        def over(outcome: object) -> None:
+            del self._running[name]
+            if isinstance(outcome, Failure) and not isinstance(outcome.value, CancelledError):
+                log.failure("the reaper's pass failed", failure=outcome)
+
+        return running.addBoth(over)
 
     async def reap(self) -> Reaped:
         """One pass over everything that is due; nothing at all where the catalogue is doubted."""
+        passes = [Deferred.fromCoroutine(self._reap(name)) for name in self._locations]
+        await DeferredList(passes, consumeErrors=False)  # whatever one says, the others end first
+        done = [astuple(await each) for each in passes]
+        return Reaped(*map(sum, zip(*done, strict=True)))
+
+    async def _reap(self, name: str) -> Reaped:
         if self._catalogue.condition.doubt:
             return Reaped()
-        await self._mark()
+        location = self._locations[name]
+        await self._mark(location)
         await self._catalogue.blobs.publish()
-        uploads, failed_uploads = await self._uploads()
-        leases, failed_leases = await self._leases()
-        blobs, failed_blobs = await self._doomed()
+        uploads, failed_uploads = await self._uploads(location)
+        leases, failed_leases = await self._leases(location)
+        blobs, failed_blobs = await self._doomed(location)
         return Reaped(blobs, uploads, leases, failed_uploads + failed_leases + failed_blobs)
 
-    async def _mark(self) -> None:
-        """Tell each location how far the catalogue is, before what it does not know is taken for garbage."""
+    async def _mark(self, location: Location) -> None:
+        """Tell the location how far the catalogue is, before what it does not know is taken for garbage."""
         changes = self._catalogue.changes
-        if changes == self._marked or self._catalogue.condition.doubt:
+        if changes == self._marked.get(location.name) or self._catalogue.condition.doubt:
             return
-        for location in self._locations.values():
-            try:
-                await advance(location, self._catalogue.id, changes)
-            except BackendError as fault:
-                log.warn("{name} is not told how far the catalogue is: {fault}", name=location.name, fault=fault)
-        self._marked = changes
+        try:
+            await advance(location, self._catalogue.id, changes)
+        except BackendError as fault:
+            log.warn("{name} is not told how far the catalogue is: {fault}", name=location.name, fault=fault)
+        else:
+            self._marked[location.name] = changes
 
-    async def _uploads(self) -> tuple[int, int]:
+    async def _uploads(self, location: Location) -> tuple[int, int]:
         ended = failed = 0
         for upload in await self._catalogue.uploads.stale():
-            location = self._locations.get(upload.location)
-            if location is None:
+            if upload.location != location.name or _hopeless(ended, failed):
                 continue
             try:
                 await end_upload(location, upload.blob)
@@ -107,12 +131,11 @@ class Reaper:
             ended += 1
         return ended, failed
 
-    async def _leases(self) -> tuple[int, int]:
+    async def _leases(self, location: Location) -> tuple[int, int]:
         """Names that a dead process took and may have written, but never committed."""
         ended = failed = 0
         for lease in await self._catalogue.blobs.dead_leases():
-            location = self._locations.get(lease.location)
-            if location is None:
+            if lease.location != location.name or _hopeless(ended, failed):
                 continue
             try:
                 await self._sweep(location, lease.id)
@@ -137,25 +160,25 @@ class Reaper:
                 return
             after = page.after
 
-    async def _doomed(self) -> tuple[int, int]:
-        """Each location on its own, so that one that refuses holds up no other."""
+    async def _doomed(self, location: Location) -> tuple[int, int]:
         gone = failed = 0
-        for location in self._locations.values():
-            while due := await self._catalogue.blobs.doomed(location.name, _BATCH):
-                deleted = await self._delete(location, due)
-                await self._catalogue.blobs.gone(location.name, deleted)
-                gone += len(deleted)
-                if len(deleted) < len(due):
-                    failed += len(due) - len(deleted)
-                    break  # try again with the next pass instead of turning in circles
+        while due := await self._catalogue.blobs.doomed(location.name, _BATCH):
+            deleted = await self._delete(location, due)
+            await self._catalogue.blobs.gone(location.name, deleted)
+            gone += len(deleted)
+            if len(deleted) < len(due):
+                failed += len(due) - len(deleted)
+                break  # try again with the next pass instead of turning in circles
         return gone, failed
 
     async def _delete(self, location: Location, names: list[str]) -> list[str]:
-        """Delete a few at a time; those that are gone."""
+        """Delete a few at a time; those that are gone. Where none of the first goes, the rest is not tried."""
         deleted: list[str] = []
         faults: list[BackendError] = []
 
         async def delete(name: str) -> None:
+            if _hopeless(len(deleted), len(faults)):
+                return
             try:
                 await location.delete(DeleteRequest(name=name))
             except BackendError as fault:
@@ -164,12 +187,18 @@ class Reaper:
                 deleted.append(name)
 
         few = DeferredSemaphore(_AT_ONCE)
-        await gatherResults([few.run(delete, name) for name in names])
+        shuffled = random.sample(names, len(names))  # so that a few that are stuck do not keep the others for ever
+        await gatherResults([few.run(delete, name) for name in shuffled], consumeErrors=True)  # when it is cancelled
         if faults:
             log.warn(
                 "{count} blobs stay in {where}, the first because of {fault}",
-                count=len(faults),
+                count=len(names) - len(deleted),
                 where=location.name,
                 fault=faults[0],
             )
         return deleted
+
+
+def _hopeless(done: int, failed: int) -> bool:
+    """A storage that did nothing of what was asked is left alone until the next pass."""
+    return failed >= _AT_ONCE and not done

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.exits import Misconfigured
+from gateway.cli.exits import PartlyDone, misconfigured
 from gateway.cli.offline import config, in_reactor
 
 
@@ -15,7 +15,10 @@ from gateway.cli.offline import config, in_reactor
 @config
 @click.option("-q", "--quiet", is_flag=True, help="Print faults only.")
 def check(config: Path, quiet: bool) -> None:
-    """Find every fault of a configuration without starting: one line each, exit code 3."""
+    """Find every fault of a configuration without starting: one line each, exit code 3.
+
+    5: locations that do not answer, without which a start goes on; 4: none answers.
+    """
     from gateway.node.inspect import inspect
     from gateway.settings import ConfigurationFaults
 
@@ -25,7 +28,9 @@ def check(config: Path, quiet: bool) -> None:
     try:
         reading = in_reactor(work)
     except ConfigurationFaults as faults:
-        raise Misconfigured(str(faults)) from faults
+        raise misconfigured(faults) from faults
+    if reading.faults:
+        raise PartlyDone("\n".join(map(str, reading.faults)))
     if quiet:
         return
     if reading.notices:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from gateway.settings import ConfigurationFaults
 
 
 class Refused(click.ClickException):
@@ -52,3 +56,15 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, action in before.items():
             signal.signal(number, action)
+
+
+class Silent(Unreachable):
+    """No storage answers; the message holds one line per location."""
+
+    def show(self, file: object = None) -> None:
+        click.echo(self.message, err=True)
+
+
+def misconfigured(faults: ConfigurationFaults) -> Refused:
+    """How a command ends for these: 4 where nothing is wrong but that no storage answers, which may pass; else 3."""
+    return Silent(str(faults)) if faults.unanswered else Misconfigured(str(faults))

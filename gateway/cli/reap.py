@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gateway.cli.exits import Misconfigured, PartlyDone
+from gateway.cli.exits import PartlyDone, misconfigured
 from gateway.cli.offline import config, in_reactor, settings_of, with_catalogue
 
 if TYPE_CHECKING:
@@ -87,4 +87,4 @@ def _told(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     try:
         return in_reactor(work)
     except ConfigurationFaults as faults:
-        raise Misconfigured(str(faults)) from faults
+        raise misconfigured(faults) from faults

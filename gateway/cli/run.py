@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import gateway
-from gateway.cli.exits import Misconfigured
+from gateway.cli.exits import Misconfigured, misconfigured
 from gateway.cli.offline import config, in_reactor, settings_of
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def serve(
     try:
         in_reactor(work)
     except ConfigurationFaults as faults:
-        raise Misconfigured(str(faults)) from faults
+        raise misconfigured(faults) from faults
 
 
 def _log_to(settings: NodeSettings) -> Any:

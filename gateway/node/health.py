@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gateway.catalogue import Catalogue
-from gateway.errors import BackendDown, BackendError, S3Error
+from gateway.errors import BackendDown, BackendError, S3Error, kind_of
 from gateway.model import HealthcheckRequest
 from gateway.plugins.location import Location
 
@@ -22,19 +22,24 @@ log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The outcome of one probe. ``message``: why it failed, for the operator; ``when``: seconds since the epoch."""
+    """The outcome of one probe. ``message``: why it failed, for the operator; ``when``: seconds since the epoch.
+
+    ``error``: the kind of failure, the name of an error class of ``gateway.errors``.
+    """
 
     working: bool
     message: str
     seconds: float
     when: float
     details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    error: str = ""
 
 
 class Health:
     """Probes every location at each interval; a probe that hangs for ``patience`` seconds counts as failed.
 
     ``report`` (location, working) is called after each probe. ``wall`` is the wall clock, ``clock`` the reactor's.
+    ``down``: why some locations are known to fail before the first probe.
     """
 
     def __init__(
@@ -45,8 +50,11 @@ class Health:
         wall: Callable[[], float],
         report: Callable[[str, bool], None],
         patience: float = 30.0,
+        down: Mapping[str, BackendError] = MappingProxyType({}),
     ) -> None:
-        self.states: dict[str, State] = {}
+        self.states: dict[str, State] = {name: _failed(fault, 0.0, wall()) for name, fault in down.items()}
+        for name in down:
+            report(name, False)
         self._probes: dict[str, str] = {}
         self._catalogue = catalogue
         self._locations = locations
@@ -57,37 +65,50 @@ class Health:
         self._loop = task.LoopingCall(self._round)
         self._loop.clock = clock
         self._ended: defer.Deferred[task.LoopingCall] | None = None  # fires when the loop's last round is over
+        self._running: set[defer.Deferred[Any]] = set()
 
     def start(self, interval: float) -> None:
         """A round now, and one every ``interval`` seconds."""
         self._ended = self._loop.start(interval, now=True)
 
     async def stop(self) -> None:
-        """No further round; waits for the running one."""
+        """No further round; ends the running one, so that a storage that hangs does not hold up a stop."""
         if self._loop.running:
             self._loop.stop()
+        for running in tuple(self._running):
+            running.cancel()
         if self._ended is not None:
             await self._ended
         with suppress(S3Error):  # a full disk: the name is swept away with this process's lease
             for name, probe in self._probes.items():
                 await self._catalogue.blobs.dispose(name, [probe])
 
-    def ready(self) -> tuple[bool, list[str]]:
-        """Whether every location and the catalogue work, and what does not."""
+    def ready(self, location: str = "") -> tuple[bool, list[str]]:
+        """Whether the catalogue and that location work, or every one, and what does not."""
         condition = self._catalogue.condition
-        doubted = [] if condition.works else [f"the catalogue: {condition.doubt or condition.trouble}"]
-        waiting = [f"{name}: not tried yet" for name in self._locations if name not in self.states]
-        failing = [f"{name}: {state.message}" for name, state in self.states.items() if not state.working]
-        reasons = doubted + waiting + failing
+        reasons = [] if condition.works else [f"the catalogue: {condition.doubt or condition.trouble}"]
+        for name in [location] if location else self._locations:
+            known = self.states.get(name)
+            if name not in self._locations:
+                reasons.append(f"{name}: no such location")
+            elif known is None:
+                reasons.append(f"{name}: not tried yet")
+            elif not known.working:
+                reasons.append(f"{name}: {known.message}")
         return not reasons, reasons
 
     def _round(self) -> defer.Deferred[None]:
         probes: list[defer.Deferred[Any]] = [defer.Deferred.fromCoroutine(self.probe(name)) for name in self._locations]
         if self._catalogue.condition.trouble:  # nobody else may try: who balances load sends no more writes here
             probes.append(defer.Deferred.fromCoroutine(self._retry()))
-        return defer.gatherResults(probes, consumeErrors=True).addCallbacks(
-            lambda _: None, lambda failure: log.failure("a round of healthchecks failed", failure=failure)
-        )
+        self._running.update(probes)
+        return defer.DeferredList(probes, consumeErrors=True).addCallback(self._rounded, probes)
+
+    def _rounded(self, outcomes: Sequence[tuple[bool, Any]], probes: Sequence[defer.Deferred[Any]]) -> None:
+        self._running.difference_update(probes)
+        for fine, outcome in outcomes:
+            if not fine and not outcome.check(defer.CancelledError):
+                log.failure("a healthcheck failed", failure=outcome)
 
     async def _retry(self) -> None:
         with suppress(S3Error):  # the condition tells
@@ -110,11 +131,15 @@ class Health:
             state = State(True, "", self._clock.seconds() - began, self._wall(), result.details)
         except (BackendError, defer.TimeoutError, TimeoutError) as fault:
             told = fault if isinstance(fault, BackendError) else BackendDown(f"no answer in {self._patience:g} seconds")
-            message = f"{type(told).__name__}: {told}"
-            state = State(False, message, self._clock.seconds() - began, self._wall())
+            state = _failed(told, self._clock.seconds() - began, self._wall())
         self.states[name] = state
         self._report(name, state.working)
-        if before is None or before.working != state.working:
+        if before is None or (before.working, before.error) != (state.working, state.error):
             word = "works" if state.working else f"fails: {state.message}"
             (log.info if state.working else log.error)("location {name} {word}", name=name, word=word)
         return state
+
+
+def _failed(fault: BackendError, seconds: float, when: float) -> State:
+    error = kind_of(fault)
+    return State(False, f"{error}: {fault}", seconds, when, error=error)

@@ -6,18 +6,20 @@ Nothing is claimed and no catalogue is made; a location's ``open`` may prepare i
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.protocol import Factory
 
 from gateway.errors import BackendError
-from gateway.model import HealthcheckRequest
+from gateway.model import DeleteRequest, HealthcheckRequest
 from gateway.node import doors
 from gateway.node.read import Reading, read
 from gateway.node.rooms import build, damaged, lock_data, misplaced, open_data, unwritable
+from gateway.plugins.location import Location
 from gateway.plugins.marker import ForeignStorage, Mark, compare, peek
-from gateway.settings import ConfigurationFault, ConfigurationFaults, Values
+from gateway.settings import ConfigurationFault, ConfigurationFaults, Unanswered, Values
 
 # In place of the id of a catalogue that cannot be opened: nobody can tell then whose a storage is.
 UNKNOWN = Mark("unknown", 0)
@@ -27,6 +29,8 @@ async def inspect(path: Path, reactor: Any, *, thorough: bool = True) -> Reading
     """What was read; raises ConfigurationFaults with every fault that a start would meet, and more than its first.
 
     ``thorough``: read every page of the catalogue, too, which takes a second for each half GiB.
+    Where nothing is wrong but some locations that do not answer, a start goes on without them, and ``faults`` of what
+    was read tell which.
     """
     reading = read(path)
     ours: Mark | None = UNKNOWN
@@ -41,7 +45,8 @@ async def inspect(path: Path, reactor: Any, *, thorough: bool = True) -> Reading
             await _check_place(place, ours)
         except ConfigurationFault as fault:
             reading.faults.append(fault)
-    if reading.faults:
+    silent = [fault for fault in reading.faults if isinstance(fault, Unanswered)]
+    if len(silent) < len(reading.faults) or (silent and len(silent) == len(reading.places)):
         raise ConfigurationFaults(reading.faults)
     return reading
 
@@ -116,8 +121,19 @@ async def _check_place(place: Any, ours: Mark | None) -> None:
             )
         if owner is not None and ours is not None and ours != UNKNOWN:
             compare(location, owner, ours.catalogue, ours.changes)
-        await location.healthcheck(HealthcheckRequest(probe=f"check{os.getpid()}"))
+        await _probe(location)
     except BackendError as fault:
         raise misplaced(place, fault) from fault
     finally:
         await location.close()
+
+
+async def _probe(location: Location) -> None:
+    """Try it, and leave nothing behind. Raises BackendError."""
+    probe = f"check{os.getpid()}"
+    try:
+        await location.healthcheck(HealthcheckRequest(probe=probe))
+    except BackendError:
+        with suppress(BackendError):  # what went wrong first is what counts
+            await location.delete(DeleteRequest(name=probe))
+        raise

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
 from gateway.catalogue import Catalogue, CatalogueDamaged, CatalogueFault, CatalogueForgot, open_catalogue
-from gateway.errors import BackendError, BackendUnfit
+from gateway.errors import BackendBusy, BackendDown, BackendError, BackendUnfit, kind_of
 from gateway.node.lock import DataInUse, DataLock
 from gateway.node.read import NodeSettings, Place
+from gateway.node.waiting import Waiting
 from gateway.plugins.fitness import PluginBroken, PluginFault
 from gateway.plugins.limits import Limits
 from gateway.plugins.location import Location
 from gateway.plugins.marker import FIX_OF_LOSS, Forgotten, advance, claim
 from gateway.plugins.metrics import Metrics
 from gateway.seal import Seal
-from gateway.settings import ConfigurationFault, ConfigurationFaults, Values
+from gateway.settings import ConfigurationFault, ConfigurationFaults, Unanswered, Values
+
+log = Logger()
 
 # location, hook, outcome, seconds
 Report = Callable[[str, str, str, float], None]
@@ -108,38 +114,64 @@ def misplaced(place: Place, fault: BackendError | PluginFault) -> ConfigurationF
     if isinstance(fault, BackendUnfit):
         key, fix = fault.key or "backend", fault.fix or "change the settings of this location"
         return place.values.fault(key, str(fault), "a storage that serves this gateway", fix)
-    seen = f"location {place.name!r} that fails: {type(fault).__name__}: {fault}"
+    seen = f"location {place.name!r} that fails: {kind_of(fault)}: {fault}"
     fix = "mend the storage or correct this section, then try `gateway check`"
-    return place.values.fault("backend", seen, "a storage that answers", fix)
+    told = place.values.fault("backend", seen, "a storage that answers", fix)
+    if isinstance(fault, BackendDown | BackendBusy):
+        return Unanswered(told.file, told.line, told.seen, told.expected, told.fix)
+    return told
 
 
-async def open_place(place: Place, catalogue: Catalogue, report: Report, *, accept_loss: bool = False) -> Location:
-    """An open location that belongs to our catalogue. Raises ConfigurationFault."""
-    location = build(place, report)
+async def open_place(location: Location, catalogue: Catalogue, *, accept_loss: bool = False) -> None:
+    """Open a location, and see that it belongs to our catalogue. Raises BackendError; then it is closed again."""
     try:
         await location.open()
         if accept_loss:
             await advance(location, catalogue.id, catalogue.changes)
         else:
             await claim(location, catalogue.id, catalogue.found)
-    except BackendError as fault:
+    except Forgotten as fault:
         await location.close()
-        if isinstance(fault, Forgotten):
-            catalogue.heard(fault.changes)
-        raise misplaced(place, fault) from fault
+        catalogue.heard(fault.changes)
+        raise
     except BaseException:
         await location.close()
         raise
-    return location
 
 
 @dataclass(slots=True)
 class Rooms:
-    """What an open gateway holds below its front door."""
+    """What an open gateway holds below its front door. ``waiting``: why some locations are not open yet."""
 
     lock: DataLock
     catalogue: Catalogue
     locations: dict[str, Location] = field(default_factory=dict)
+    waiting: dict[str, BackendError] = field(default_factory=dict)
+
+    async def add(self, place: Place, report: Report, accept_loss: bool) -> None:
+        """Open a location; where its storage does not answer, one that waits for it. Raises ConfigurationFault."""
+        location = build(place, report)
+        try:
+            await open_place(location, self.catalogue, accept_loss=accept_loss)
+        except (BackendDown, BackendBusy) as fault:
+            self.waiting[place.name] = fault
+            location = self._wait(place, location, fault, report)
+        except BackendError as fault:
+            raise misplaced(place, fault) from fault
+        self.locations[place.name] = location
+
+    def _wait(self, place: Place, closed: Location, reason: BackendError, report: Report) -> Location:
+        async def attempt() -> Location:
+            location = build(place, report)
+            await open_place(location, self.catalogue)
+            self.locations[place.name] = location
+            self.waiting.pop(place.name, None)
+            return location
+
+        def count(hook: str, outcome: str, seconds: float) -> None:
+            report(place.name, hook, outcome, seconds)
+
+        return Location(place.name, Waiting(closed.capabilities, reason, attempt), (Metrics(count),))
 
     async def close(self) -> None:
         """In the opposite order of opening; the lock is given back whatever happens before."""
@@ -157,9 +189,10 @@ async def open_rooms(
     """Raises ConfigurationFaults with the faults of all locations; then nothing stays open.
 
     ``accept_loss``: the catalogue may have forgotten changes; from now on it counts as it is.
+
+    A storage that does not answer is no fault while another location opens.
     """
     gateway = settings.gateway
-    faults: list[ConfigurationFault] = []
     try:
         lock = lock_data(gateway)
     except ConfigurationFault as fault:
@@ -173,14 +206,29 @@ async def open_rooms(
         lock.release()
         raise
     try:
-        for place in settings.places:
-            try:
-                rooms.locations[place.name] = await open_place(place, rooms.catalogue, report, accept_loss=accept_loss)
-            except ConfigurationFault as fault:
-                faults.append(fault)
-        if faults:
-            raise ConfigurationFaults(faults)
+        await _add_all(rooms, settings.places, report, accept_loss)
     except BaseException:
         await rooms.close()
         raise
     return rooms
+
+
+async def _add_all(rooms: Rooms, places: Sequence[Place], report: Report, accept_loss: bool) -> None:
+    """All at once, so that one that keeps us waiting delays no other; they stay in the order of the file."""
+    faults: list[ConfigurationFault] = []
+
+    async def add(place: Place) -> None:
+        try:
+            await rooms.add(place, report, accept_loss)
+        except ConfigurationFault as fault:
+            faults.append(fault)
+
+    await gatherResults([Deferred.fromCoroutine(add(place)) for place in places])
+    rooms.locations = {place.name: rooms.locations[place.name] for place in places if place.name in rooms.locations}
+    if len(rooms.waiting) == len(places):
+        faults += [misplaced(place, rooms.waiting[place.name]) for place in places]
+    if faults:
+        raise ConfigurationFaults(faults)
+    for name, reason in rooms.waiting.items():
+        told = f"{kind_of(reason)}: {reason}"
+        log.error("location {name} is not open, and is tried again and again: {told}", name=name, told=told)

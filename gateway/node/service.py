@@ -120,7 +120,9 @@ class Node(service.Service):
     def _watch(self, rooms: Rooms, metrics: Metrics) -> Health:
         """Start what works beside serving: the probes, the reaper and the snapshots."""
         values = self.settings.gateway
-        health = Health(rooms.catalogue, rooms.locations, self._reactor, time.time, metrics.backend_up)
+        health = Health(
+            rooms.catalogue, rooms.locations, self._reactor, time.time, metrics.backend_up, down=rooms.waiting
+        )
         health.start(values["probe_interval"])
         self._closers.append(health.stop)
         reaper = Reaper(rooms.catalogue, rooms.locations)
@@ -140,8 +142,8 @@ class Node(service.Service):
         return Front(answer, limits, observe=observer, clock=self._reactor)
 
     def _pages(self, health: Health, metrics: Metrics, values: Values, *, open_metrics: bool) -> Pages:
-        def ready() -> tuple[bool, Sequence[str]]:
-            return (False, ["stopping"]) if self._draining else health.ready()
+        def ready(location: str) -> tuple[bool, Sequence[str]]:
+            return (False, ["stopping"]) if self._draining else health.ready(location)
 
         domains = () if open_metrics else values["domain"] or ()
         return Pages(ready, lambda: health.states, metrics.text, domains=domains, open_metrics=open_metrics)

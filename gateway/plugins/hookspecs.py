@@ -53,7 +53,10 @@ class Hooks:
 
     @hookspec(firstresult=True)
     def healthcheck(self, request: model.HealthcheckRequest) -> Awaitable[model.HealthcheckResult]:
-        """Write, read and delete the probe; raise what would stop a put, a get or a delete."""
+        """Write, read and delete the probe; raise what would stop a put, a get or a delete.
+
+        A probe that fails may leave the blob: whoever asked gives the same name again, or deletes it.
+        """
 
     @hookspec(firstresult=True)
     def createMPU(self, request: model.CreateMPURequest) -> Awaitable[model.CreateMPUResult]:

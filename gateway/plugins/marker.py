@@ -43,12 +43,18 @@ class Mark:
 
 async def claim(location: Location, catalogue_id: str, changes: int = 0) -> None:
     """Mark the location as this catalogue's; fine where it is already. Raises ForeignStorage, Forgotten, and backend
-    errors."""
-    try:
-        await _write(location, Mark(catalogue_id, changes), if_absent=True)
-    except BlobExists:
-        found = await peek(location)
-        compare(location, found, catalogue_id, changes)
+    errors.
+
+    It looks before it writes, so that a storage that is full or read-only still serves what it has.
+    """
+    found = await peek(location)
+    if found is None:
+        try:
+            await _write(location, Mark(catalogue_id, changes), if_absent=True)
+            return
+        except BlobExists:
+            found = await peek(location)
+    compare(location, found, catalogue_id, changes)
 
 
 def compare(location: Location, found: Mark | None, catalogue_id: str, changes: int) -> None:

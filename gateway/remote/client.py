@@ -56,10 +56,10 @@ class Client:
     ) -> Reply:
         """The reply as soon as its headers are complete. ``body`` has a known size, and is None for GET and HEAD.
 
-        A cancel ends what the service has not wholly got, and everything that only reads; else the answer is waited
-        for, so that whoever cancelled a put learns whether the blob is there.
+        A cancel ends what the service has not wholly got, and everything that keeps nothing there (a GET, a DELETE);
+        else the answer is waited for, so that whoever cancelled a put learns whether the blob is there.
         """
-        exchange = _Exchange(self._reactor, self._timing, body, what)
+        exchange = _Exchange(self._reactor, self._timing, body, what, keeps=method in ("PUT", "POST"))
         sent = Headers({name: [value] for name, value in headers.items()})
         if not sent.hasHeader("accept-encoding"):
             sent.setRawHeaders("accept-encoding", ["identity"])
@@ -98,12 +98,13 @@ class _Answer(Deferred[tuple[Any]]):
 
 
 class _Exchange:
-    """What happens between sending a request and the headers of its reply."""
+    """What happens between sending a request and the headers of its reply. ``keeps``: it leaves something there."""
 
-    def __init__(self, clock: Any, timing: Timing, body: Body | None, what: str) -> None:
+    def __init__(self, clock: Any, timing: Timing, body: Body | None, what: str, *, keeps: bool) -> None:
         self._clock = clock
         self._timing = timing
         self._what = what
+        self._keeps = keeps
         self._request: Deferred[Any] | None = None
         self._timer: Any = None
         self._late = ""
@@ -135,7 +136,8 @@ class _Exchange:
 
     def cancel(self) -> None:
         self._cancelled = True
-        if self._request is not None and not (self.upload is not None and self.upload.sent):
+        wholly_there = self.upload is not None and self.upload.sent
+        if self._request is not None and not (self._keeps and wholly_there):
             self._request.cancel()
 
     def _meaning(self, failure: Failure) -> BaseException:

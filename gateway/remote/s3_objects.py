@@ -30,6 +30,7 @@ from gateway.remote.service import Service
 _LISTED = 1000  # the most that a page holds
 _PROBE = 4096  # bytes
 _TOKEN = re.compile(r"([0-9a-f]{16})\.(.+)", re.DOTALL)
+_ERROR = re.compile(rb"\s*(<\?[^>]*>\s*)?<Error[\s>]")
 _TYPE = {"content-type": "application/octet-stream"}
 
 
@@ -142,7 +143,7 @@ class S3Objects:
         params["prefix"] = self._prefix + request.prefix
         if request.after:
             params["start-after"] = self._prefix + request.after
-        page = read_xml((await self._service.ask("GET", self._bucket, params=params)).content)
+        page = await self._page(params, "ListBucketResult")
         blobs = [_listed(row, self._prefix) for row in page.iter("Contents")]
         more = page.findtext("IsTruncated") == "true" and blobs
         return model.ListResult(tuple(blobs), blobs[-1].name if more else None)
@@ -150,11 +151,10 @@ class S3Objects:
     async def healthcheck(self, request: model.HealthcheckRequest) -> model.HealthcheckResult:
         told = secrets.token_bytes(_PROBE)
         await self.put(model.PutRequest(name=request.probe, body=BytesBody(told), size=_PROBE))
-        try:
-            if await contents(await self.get(model.GetRequest(name=request.probe))) != told:
-                raise BackendDown(f"the bucket {self._bucket[1:]} does not give back what was written")
-        finally:
-            await self.delete(model.DeleteRequest(name=request.probe))
+        found = await contents(await self.get(model.GetRequest(name=request.probe)))
+        await self.delete(model.DeleteRequest(name=request.probe))
+        if found != told:
+            raise BackendDown(f"the bucket {self._bucket[1:]} does not give back what was written")
         return model.HealthcheckResult({"bucket": self._bucket[1:]})
 
     async def createMPU(self, request: model.CreateMPURequest) -> model.CreateMPUResult:
@@ -192,8 +192,8 @@ class S3Objects:
             reply = await self._ask("POST", request.name, params, headers, _part_list(request.parts), expect=(200, 412))
             if reply.status == 412:
                 raise BlobExists(request.name)
-            if read_xml(reply.content).tag != "CompleteMultipartUploadResult":  # a failure may come as a 200
-                raise judge_s3_grammar(Refusal("POST", self._path(request.name), 500, {}, reply.content))
+            if read_xml(reply.content).tag != "CompleteMultipartUploadResult":
+                raise BackendDown(f"{request.name}: the service answers a completion with another document")
         except (BlobMissing, BlobExists):
             found = await self._find(request.name)
             if found is None or found.headers.get(self._mark) != mark:
@@ -219,7 +219,7 @@ class S3Objects:
         while True:
             params = {"uploads": "", "prefix": key, "key-marker": markers[0], "upload-id-marker": markers[1]}
             given = {name: value for name, value in params.items() if value or name == "uploads"}
-            page = read_xml((await self._service.ask("GET", self._bucket, params=given)).content)
+            page = await self._page(given, "ListMultipartUploadsResult")
             for upload in page.iter("Upload"):
                 if upload.findtext("Key") == key:
                     yield upload.findtext("UploadId") or ""
@@ -245,9 +245,18 @@ class S3Objects:
         idempotent: bool = True,
     ) -> Reply:
         path = self._path(name)
-        return await self._service.ask(
+        reply = await self._service.ask(
             method, path, params=params, headers=headers, body=body, expect=expect, idempotent=idempotent
         )
+        return _meant(reply, method, path)
+
+    async def _page(self, params: Mapping[str, str], tag: str) -> Element:
+        """A page of one of the bucket's lists, whose document begins with ``tag``."""
+        reply = await self._service.ask("GET", self._bucket, params=params)
+        page = read_xml(_meant(reply, "GET", self._bucket).content)
+        if page.tag != tag:
+            raise BackendDown(f"the service answers with {page.tag[:100]} instead of {tag}")
+        return page
 
     def _path(self, name: str) -> str:
         if (reason := self._refuses(name)) is not None:
@@ -257,6 +266,13 @@ class S3Objects:
     def _described(self, metadata: Mapping[str, str]) -> dict[str, str]:
         packed = {f"{self._dialect.meta}{name}": value for name, value in pack(metadata).items()}
         return {**_TYPE, **dict(self._dialect.kept), **packed}
+
+
+def _meant(reply: Reply, method: str, path: str) -> Reply:
+    """The reply, unless its document is a failure: one may come as a 200, after the service took its time."""
+    if reply.status == 200 and _ERROR.match(reply.content):
+        raise judge_s3_grammar(Refusal(method, path, 500, reply.headers, reply.content))
+    return reply
 
 
 def fingerprint(reply: Reply) -> str:

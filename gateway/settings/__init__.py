@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.settings.declare import REQUIRED, Secret, Setting
 from gateway.settings.document import Document, Entry, Section, read_document
-from gateway.settings.faults import ConfigurationFault, ConfigurationFaults, nearest
+from gateway.settings.faults import ConfigurationFault, ConfigurationFaults, Unanswered, nearest
 from gateway.settings.private import Private
 from gateway.settings.section import meant_key, read_section
 from gateway.settings.values import Values
@@ -19,6 +19,7 @@ __all__ = [
     "Secret",
     "Section",
     "Setting",
+    "Unanswered",
     "Values",
     "meant_key",
     "nearest",

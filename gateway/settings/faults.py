@@ -26,12 +26,21 @@ class ConfigurationFault(Exception):
         return " ".join(text.split())  # whatever a path or a value holds, an operator reads one line
 
 
+class Unanswered(ConfigurationFault):
+    """A location's storage does not answer: perhaps nothing is wrong with the configuration, and it passes."""
+
+
 class ConfigurationFaults(Exception):
     """All faults that were found, in the order of the file."""
 
     def __init__(self, faults: Sequence[ConfigurationFault]) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: fault.line))
         super().__init__(*self.faults)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the storage's silence is all that is wrong."""
+        return all(isinstance(fault, Unanswered) for fault in self.faults)
 
     def __str__(self) -> str:
         return "\n".join(str(fault) for fault in self.faults)

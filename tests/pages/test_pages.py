@@ -22,11 +22,12 @@ class State:
     seconds: float = 0.0123
     when: float = 1795173810.25
     details: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
 
 
 def pages(ready: Any = (True, []), states: Any = None, **options: Any) -> Pages:
     known = {"storage": State(True, details={"free_bytes": "5"})} if states is None else states
-    return Pages(lambda: ready, lambda: known, lambda: b"gateway_build_info 1\n", **options)
+    return Pages(lambda location: ready, lambda: known, lambda: b"gateway_build_info 1\n", **options)
 
 
 async def ask(page: Pages, path: str, peer: str = "127.0.0.1", method: str = "GET", host: str = "h") -> Reply | None:

@@ -198,17 +198,15 @@ class AzureBackend:
     async def healthcheck(self, request: HealthcheckRequest) -> HealthcheckResult:
         told = secrets.token_bytes(_PROBE)
         await self.put(PutRequest(name=request.probe, body=BytesBody(told), size=_PROBE))
+        found = await self.get(GetRequest(name=request.probe))
+        assert found.body is not None
         try:
-            found = await self.get(GetRequest(name=request.probe))
-            assert found.body is not None
-            try:
-                read = b"".join([chunk async for chunk in found.body])
-            finally:
-                found.body.close()
-            if read != told:
-                raise BackendDown(f"the container {self._container.name} does not give back what was written")
+            read = b"".join([chunk async for chunk in found.body])
         finally:
-            await self.delete(DeleteRequest(name=request.probe))
+            found.body.close()
+        await self.delete(DeleteRequest(name=request.probe))
+        if read != told:
+            raise BackendDown(f"the container {self._container.name} does not give back what was written")
         return HealthcheckResult({"container": self._container.name})
 
     @hookimpl

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from urllib.parse import parse_qsl, urlsplit
 
 from gateway.api import (
+    BackendDown,
     BlobChanged,
     BlobMissing,
     Body,
@@ -106,6 +107,8 @@ class Container:
         params = {**self._token, "restype": "container", "comp": "list"}
         params |= {name: value for name, value in wanted.items() if value}
         root = read_xml((await self._service.ask("GET", f"/{self.name}", params=params)).content)
+        if root.tag != "EnumerationResults":
+            raise BackendDown(f"the service answers with {root.tag[:100]} instead of a list of blobs")
         blobs = [listed(blob, self._prefix) for blob in root.iterfind("Blobs/Blob")]
         return blobs, root.findtext("NextMarker") or ""
 

@@ -15,7 +15,6 @@ from gateway.api import (
     METADATA_PAIRS,
     METADATA_SIZE,
     BackendDown,
-    BackendError,
     BackendUnfit,
     BlobChanged,
     BlobExists,
@@ -208,16 +207,11 @@ class OpenStackBackend(Segments):
     async def healthcheck(self, request: HealthcheckRequest) -> HealthcheckResult:
         told = secrets.token_bytes(_PROBE)
         storage = self._storage
-        try:
-            await storage.put(request.probe, told, _PROBE, {})
-            reply = await storage.ask("GET", request.probe)
-            if reply.content != told:
-                raise BackendDown(f"the container {storage.container!r} does not give back what was written")
-        except BaseException:
-            with suppress(BackendError):  # what went wrong first is what counts
-                await storage.remove(request.probe)
-            raise
+        await storage.put(request.probe, told, _PROBE, {})
+        found = (await storage.ask("GET", request.probe)).content
         await storage.remove(request.probe)
+        if found != told:
+            raise BackendDown(f"the container {storage.container!r} does not give back what was written")
         container = (await storage.ask("HEAD", expect=(200, 204))).headers
         facts = {"objects": "x-container-object-count", "used_bytes": "x-container-bytes-used"}
         return HealthcheckResult({name: container[header] for name, header in facts.items() if header in container})
