@@ -10,12 +10,13 @@ import os
 import random
 import string
 from collections.abc import Iterator
-from functools import cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.api import Wrapper
 from gateway.node import declared
 from gateway.node.read import read
 from gateway.plugins import loading
@@ -44,8 +45,24 @@ def lines_of(settings: Any, **given: str) -> list[str]:
     return [f"{setting.key} = {given.get(setting.key, value(setting))}" for setting in settings]
 
 
+class Plain(Wrapper):
+    """A wrapper, so that the key that names some has a value."""
+
+    settings = ()
+
+
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed() -> Iterator[None]:
+    """What is installed, looked up once; and the wrapper above."""
+    plain = EntryPoint("a", f"{Plain.__module__}:Plain", loading.GROUPS["wrapper"])
+    backends, wrappers = loading.installed(), (loading.Plugin("a", "tests", "1", plain, "wrapper"),)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "installed", lambda kind="backend": backends if kind == "backend" else wrappers)
+        yield
+
+
+@pytest.fixture(scope="module")
+def full(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file with everything in it; it has no fault."""
     folder = tmp_path_factory.mktemp("full")
     private = folder / "private"
@@ -106,8 +123,7 @@ def all_slips(text: str) -> list[tuple[int, str, str, str]]:
     return found
 
 
-def test_every_slip_is_refused_where_it_stands_and_understood(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "installed", cache(loading.installed))  # what is installed does not change meanwhile
+def test_every_slip_is_refused_where_it_stands_and_understood(full: Path) -> None:
     text = full.read_text()
     tried = all_slips(text)
     assert len(tried) > 50_000
