@@ -25,6 +25,7 @@ test: .make/test .make/servers .make/docs
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
+	@.ci/promtool .make/promtool || echo "promtool: apt-get download prometheus does not give it" >>.make/missing
 	@status=0; $(PYTEST) $(TESTS) || $(AGAIN) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 # The same tests with more samples, and those that take too long for every day.
@@ -32,6 +33,7 @@ test-long: .make/test .make/servers .make/docs
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing
 	@$(MAKE) --silent .make/azurite || echo "Azurite: needs npm (apt-get install npm) and its registry" >>.make/missing
+	@.ci/promtool .make/promtool || echo "promtool: apt-get download prometheus does not give it" >>.make/missing
 	@status=0; GATEWAY_LONG=1 $(PYTEST) $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
 # Kills, power loss and checked histories, for an hour or two; draws docs/durability.md.
@@ -51,6 +53,7 @@ lint: .make/test
 
 docs: .make/runtime .make/docs
 	$(BIN)/python docs/configuration.py
+	$(BIN)/python docs/monitoring.py
 	$(BIN)/python docs/pages.py
 	.venv-docs/bin/sphinx-build -q -W -n -b html docs docs/_build/html
 	.venv-docs/bin/sphinx-build -q -W -n -b man docs docs/_build/man

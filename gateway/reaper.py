@@ -7,6 +7,7 @@ that took a name is known to be dead. What it does not know it leaves alone.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
@@ -38,6 +39,23 @@ class Reaped:
     failed: int = 0
 
 
+class Count:
+    """The passes over a location that reached their end: how many, what they did, and when (epoch) the last ended."""
+
+    __slots__ = ("blobs", "ended_at", "failed", "passes")
+
+    def __init__(self) -> None:
+        self.passes = self.blobs = self.failed = 0
+        self.ended_at = 0.0
+
+    def add(self, done: Reaped) -> Reaped:
+        self.passes += 1
+        self.blobs += done.blobs
+        self.failed += done.failed
+        self.ended_at = time.time()
+        return done
+
+
 class Reaper:
     """Makes passes over the catalogue, for each location on its own: one that hangs holds up no other.
 
@@ -50,6 +68,7 @@ class Reaper:
         self._loops: dict[str, task.LoopingCall] = {}
         self._ended: list[Deferred[task.LoopingCall]] = []
         self._running: dict[str, Deferred[Reaped]] = {}
+        self.counts = {name: Count() for name in locations}
         self._stopped = False
         self._marked: dict[str, int] = {}
 
@@ -102,7 +121,7 @@ class Reaper:
         uploads, failed_uploads = await self._uploads(location)
         leases, failed_leases = await self._leases(location)
         blobs, failed_blobs = await self._doomed(location)
-        return Reaped(blobs, uploads, leases, failed_uploads + failed_leases + failed_blobs)
+        return self.counts[name].add(Reaped(blobs, uploads, leases, failed_uploads + failed_leases + failed_blobs))
 
     async def _mark(self, location: Location) -> None:
         """Tell the location how far the catalogue is, before what it does not know is taken for garbage."""

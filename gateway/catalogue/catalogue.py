@@ -69,7 +69,7 @@ class Catalogue:
         self.found = found  # how many changes it had when it was opened
         self.condition = condition
         self._database = database
-        self._writer = writer
+        self.writer = writer
         self._owner = owner
         self._witness = witness
         self._examination = examination
@@ -111,7 +111,7 @@ class Catalogue:
         except S3Error as fault:  # a full disk: whoever starts next sweeps up after us as after a process that died
             log.warn("the catalogue closes without handing back its leases: {cause}", cause=fault.cause or fault.code)
         await self._examination.stop()
-        await self._writer.stop()
+        await self.writer.stop()
         self._database.reader.close()
         self._witness.close()
         self._owner.release()

@@ -8,6 +8,7 @@ where COMMIT fails, every change of the group failed.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,10 @@ from gateway.errors import S3Error
 GROUP = 50
 
 Work = Callable[[apsw.Connection], Any]
+
+
+def unreported(changes: int, seconds: float) -> None:
+    """Nobody counts."""
 
 
 class _GroupLost(Exception):
@@ -74,6 +79,7 @@ class Writer:
         condition: Condition | None = None,
         examine: Callable[[apsw.Connection], None] = lambda connection: None,
     ) -> None:
+        self.report: Callable[[int, float], None] = unreported  # changes, seconds: after each commit
         self._connect = connect
         self._reactor = reactor
         self._witness = witness
@@ -130,12 +136,23 @@ class Writer:
 
     def _run(self) -> None:
         while (first := self._take(wait=True)) is not None:
+            began = time.perf_counter()
             outcomes = self._group(first)
-            self._reactor.callFromThread(_tell, outcomes)
+            self._reactor.callFromThread(self._tell, outcomes, time.perf_counter() - began)
         if self._connection is not None:
             self._connection.close()
         assert self._stopping is not None
         self._reactor.callFromThread(self._stopping.callback, None)
+
+    @property
+    def waiting(self) -> int:
+        """How many changes wait for a commit to begin."""
+        return len(self._waiting)
+
+    def _tell(self, outcomes: list[tuple[_Change, Any]], seconds: float) -> None:
+        self.report(len(outcomes), seconds)
+        for change, outcome in outcomes:
+            change.answer.callback(outcome)  # a Failure goes down the error path
 
     def _group(self, first: _Change) -> list[tuple[_Change, Any]]:
         """Run changes from ``first`` on in one transaction; each with its result or its Failure."""
@@ -220,8 +237,3 @@ def _refusal(fault: BaseException) -> BaseException:
         refusal = S3Error("ServiceUnavailable", cause=f"catalogue: {type(cause).__name__}: {cause}")
         refusal.__cause__ = cause
     return refusal or cause or fault
-
-
-def _tell(outcomes: list[tuple[_Change, Any]]) -> None:
-    for change, outcome in outcomes:
-        change.answer.callback(outcome)  # a Failure goes down the error path

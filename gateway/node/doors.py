@@ -36,6 +36,11 @@ class Door:
     port: IListeningPort
     certificate: Certificate | None
 
+    @property
+    def where(self) -> str:
+        """The endpoint without its files."""
+        return ":".join(word for word in re.split(r"(?<!\\):", self.text) if word.partition("=")[0] not in _FILES)
+
 
 def _certificate(folder: Path, text: str) -> tuple[Certificate, str]:
     """The certificate that an ``ssl:`` endpoint names, and its rest as a ``tcp:`` endpoint. Raises ValueError."""

@@ -19,10 +19,11 @@ from gateway.gate import Gate
 from gateway.http import Front, Limits
 from gateway.model import Call, Reply
 from gateway.node import doors, signals
+from gateway.node.figures import connect_doors, connect_front, connect_rooms, connect_threads
 from gateway.node.health import Health
 from gateway.node.read import DEFAULT, NodeSettings
 from gateway.node.rooms import Rooms, make_folder, open_rooms, unwritable
-from gateway.observe import AccessLog, Metrics, Observer
+from gateway.observe import AccessLog, Metrics, Observer, Stalls
 from gateway.operations import Gateway
 from gateway.pages import Pages
 from gateway.reaper import Reaper
@@ -76,13 +77,8 @@ class Node(service.Service):
         gate = _gate(settings, rooms)
         pages = self._pages(health, metrics, values, open_metrics=False)
         front = self._front(_either(pages, gate.answer), Observer(metrics, access_log))
-        metrics.call_gauges(
-            inflight=lambda: front.running,
-            connections=lambda: front.connections,
-            pending_blobs=lambda: rooms.catalogue.blobs.pending,
-            lost_lines=lambda: access_log.lost,
-            catalogue_up=lambda: rooms.catalogue.condition.works,
-        )
+        connect_front(metrics, front, access_log)
+        connect_doors(metrics, self._doors, self._ready(health))
         faults: list[ConfigurationFault] = []
         opened = await self._listen(settings.listen, front, faults)
         if values["metrics"] is not None:
@@ -133,6 +129,11 @@ class Node(service.Service):
         duty = SnapshotDuty(rooms.catalogue, values["data"], rooms.locations, Seal(self.settings.seal))
         duty.start(values["snapshot_interval"], self._reactor)
         self._closers.append(duty.stop)
+        stalls = Stalls(self._reactor, metrics.lagged)
+        stalls.start()
+        self._closers.append(stalls.stop)
+        connect_rooms(metrics, rooms, health, reaper)
+        connect_threads(metrics, self._reactor.getThreadPool())
         return health
 
     def _front(self, answer: Answer, observer: Observer | None = None) -> Front:
@@ -141,11 +142,12 @@ class Node(service.Service):
             return Front(answer, limits, clock=self._reactor)
         return Front(answer, limits, observe=observer, clock=self._reactor)
 
-    def _pages(self, health: Health, metrics: Metrics, values: Values, *, open_metrics: bool) -> Pages:
-        def ready(location: str) -> tuple[bool, Sequence[str]]:
-            return (False, ["stopping"]) if self._draining else health.ready(location)
+    def _ready(self, health: Health) -> Callable[[str], tuple[bool, Sequence[str]]]:
+        return lambda location: (False, ["stopping"]) if self._draining else health.ready(location)
 
+    def _pages(self, health: Health, metrics: Metrics, values: Values, *, open_metrics: bool) -> Pages:
         domains = () if open_metrics else values["domain"] or ()
+        ready = self._ready(health)
         return Pages(ready, lambda: health.states, metrics.text, domains=domains, open_metrics=open_metrics)
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.model import Call, Reply
 from gateway.observe.access_log import AccessLog
 from gateway.observe.metrics import Metrics
+from gateway.observe.stalls import Stalls
 from gateway.observe.traffic import Traffic
 
 PAGE = "Page"  # the operation of the /_/ pages: probes every few seconds would drown what clients do
@@ -25,4 +26,4 @@ class Observer:
             self._access_log.replied(call, reply, traffic)
 
 
-__all__ = ["PAGE", "AccessLog", "Metrics", "Observer"]
+__all__ = ["PAGE", "AccessLog", "Metrics", "Observer", "Stalls"]

@@ -7,19 +7,19 @@ counters and histograms took 16 us); the samples are made when somebody asks for
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Gauge, Metric
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from gateway import errors
 from gateway.model import Reply
+from gateway.observe.figures import CHANGES, FIGURES, SECONDS, Figure
 from gateway.observe.traffic import Traffic
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-EDGES = (*map(str, SECONDS), "+Inf")
 AUTH_CODES = frozenset(
     (
         "AccessDenied",
@@ -33,22 +33,29 @@ AUTH_CODES = frozenset(
         "XAmzContentSHA256Mismatch",
     )
 )
+# An exception of a stranger's may have any name; these are the ones that say something.
+OUTCOMES = {kind.__name__: kind.__name__ for kind in errors.BackendError.__subclasses__()}
+OUTCOMES |= {"ok": "ok", "S3Error": "S3Error", "ClientGone": "ClientGone", "CancelledError": "cancelled"}
+STALL_SECONDS = 0.1
 
 Labels = tuple[str, ...]
+# What a figure reads when somebody asks: one number, or one for each set of labels.
+Ask = Callable[[], "float | Mapping[Labels, float]"]
 
 
-class Durations:
-    """How many took how long: one count for each of SECONDS and one for longer, and their sum."""
+class Spread:
+    """How many fell below each edge and how many above the last, and their sum."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("_edges", "counts", "total")
 
-    def __init__(self) -> None:
-        self.counts = [0] * len(EDGES)
+    def __init__(self, edges: tuple[float, ...] = SECONDS) -> None:
+        self._edges = edges
+        self.counts = [0] * (len(edges) + 1)
         self.total = 0.0
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(SECONDS, seconds)] += 1
-        self.total += seconds
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self._edges, value)] += 1
+        self.total += value
 
 
 class Operation:
@@ -58,52 +65,55 @@ class Operation:
 
     def __init__(self) -> None:
         self.statuses: dict[int, int] = {}
-        self.duration = Durations()
-        self.first_byte = Durations()
+        self.duration = Spread()
+        self.first_byte = Spread()
 
 
 class Metrics(Collector):
-    """``replied`` is called for each reply, ``backend_operation`` for each hook, ``backend_up`` for each probe.
+    """Rooms call it with what happened; what a room knows at any time is asked for through ``connect``.
 
-    ``call_gauges`` connects the gauges whose values other rooms know; those that nobody connected read 0.
+    A figure without labels that nobody connected reads 0.
     """
 
     def __init__(self, version: str) -> None:
         self._operations: dict[str, Operation] = {}
         self._received = 0
         self._sent = 0
-        self._refused: dict[Labels, int] = {}
-        self._hooks: dict[Labels, int] = {}
-        self._hook_seconds: dict[Labels, Durations] = {}
-        self.registry = registry = CollectorRegistry()
-        registry.register(self)
-        self._up = Gauge("gateway_backend_up", "1 where the last probe succeeded", ["backend"], registry=registry)
-        self._inflight = Gauge("gateway_s3_inflight_requests", "Requests being answered", registry=registry)
-        self._connections = Gauge("gateway_connections", "Open client connections", registry=registry)
-        self._pending = Gauge("gateway_pending_blobs", "Blobs written and not yet committed", registry=registry)
-        self._lost_lines = Gauge("gateway_access_log_lost_lines", "Lines that could not be written", registry=registry)
-        self._catalogue_up = Gauge("gateway_catalogue_up", "1 where the last change succeeded", registry=registry)
-        Gauge("gateway_build_info", "The running version", ["version"], registry=registry).labels(version).set(1)
+        self._refused: dict[Labels, float] = {}
+        self._hooks: dict[Labels, float] = {}
+        self._hook_seconds: dict[Labels, Spread] = {}
+        self._up: dict[Labels, float] = {}
+        self._commits = Spread()
+        self._changes = Spread(CHANGES)
+        self._lag = Spread()
+        self._stalls = 0
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+        self._asks: dict[str, Ask] = {
+            "gateway_s3_requests_total": self._requests,
+            "gateway_s3_received_bytes_total": lambda: self._received,
+            "gateway_s3_sent_bytes_total": lambda: self._sent,
+            "gateway_auth_failures_total": lambda: self._refused,
+            "gateway_backend_operations_total": lambda: self._hooks,
+            "gateway_backend_up": lambda: self._up,
+            "gateway_reactor_stalls_total": lambda: self._stalls,
+            "gateway_build_info": lambda: {(version,): 1},
+        }
+        self._spreads: dict[str, Callable[[], Mapping[Labels, Spread]]] = {
+            "gateway_s3_request_duration_seconds": self._durations,
+            "gateway_s3_time_to_first_byte_seconds": self._first_bytes,
+            "gateway_backend_operation_duration_seconds": lambda: self._hook_seconds,
+            "gateway_catalogue_commit_duration_seconds": lambda: {(): self._commits},
+            "gateway_catalogue_commit_changes": lambda: {(): self._changes},
+            "gateway_reactor_lag_seconds": lambda: {(): self._lag},
+        }
 
-    def call_gauges(
-        self,
-        *,
-        inflight: Callable[[], float] | None = None,
-        connections: Callable[[], float] | None = None,
-        pending_blobs: Callable[[], float] | None = None,
-        lost_lines: Callable[[], float] | None = None,
-        catalogue_up: Callable[[], float] | None = None,
-    ) -> None:
-        """Read these gauges when they are asked for."""
-        for gauge, ask in (
-            (self._inflight, inflight),
-            (self._connections, connections),
-            (self._pending, pending_blobs),
-            (self._lost_lines, lost_lines),
-            (self._catalogue_up, catalogue_up),
-        ):
-            if ask is not None:
-                gauge.set_function(ask)
+    def connect(self, name: str, ask: Ask) -> None:
+        """Ask for this figure when somebody asks for all. KeyError for one that is not declared."""
+        self._asks[next(figure.name for figure in FIGURES if figure.name == name)] = ask
+
+    # -- what rooms call
 
     def replied(self, reply: Reply, traffic: Traffic) -> None:
         """Count a reply."""
@@ -122,13 +132,25 @@ class Metrics(Collector):
 
     def backend_operation(self, location: str, hook: str, outcome: str, seconds: float) -> None:
         """Count a hook; ``outcome`` is "ok" or the name of an exception's class."""
-        name = (location, hook, outcome)
+        name = (location, hook, OUTCOMES.get(outcome, "other"))
         self._hooks[name] = self._hooks.get(name, 0) + 1
-        self._hook_seconds.setdefault((location, hook), Durations()).add(seconds)
+        self._hook_seconds.setdefault((location, hook), Spread()).add(seconds)
 
     def backend_up(self, location: str, working: bool) -> None:
         """Remember the outcome of a probe."""
-        self._up.labels(location).set(1 if working else 0)
+        self._up[location,] = 1 if working else 0
+
+    def committed(self, changes: int, seconds: float) -> None:
+        """Count a commit of the catalogue."""
+        self._commits.add(seconds)
+        self._changes.add(changes)
+
+    def lagged(self, seconds: float) -> None:
+        """Count how late a timer of the event loop was."""
+        self._lag.add(seconds)
+        self._stalls += seconds > STALL_SECONDS
+
+    # -- what Prometheus gets
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -136,40 +158,38 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """prometheus_client asks here for what is counted above."""
+        for figure in FIGURES:
+            if figure.kind == "histogram":
+                yield _histogram(figure, self._spreads[figure.name]())
+            elif not figure.foreign:
+                yield _numbers(figure, self._asks.get(figure.name, lambda: 0)())
+
+    def _requests(self) -> Mapping[Labels, float]:
         operations = self._operations.items()
-        requests: dict[Labels, int] = {
-            (name, str(code)): n for name, op in operations for code, n in op.statuses.items()
-        }
-        durations: dict[Labels, Durations] = {(name,): op.duration for name, op in operations}
-        first_bytes: dict[Labels, Durations] = {(name,): op.first_byte for name, op in operations}
-        whole = "From the complete head of a request to the end of its reply"
-        first = "From the complete head of a request to the first byte of its reply"
-        hook_labels = ("backend", "op")
-        yield _counter("gateway_s3_requests", "Replies", ("op", "code"), requests)
-        yield _histogram("gateway_s3_request_duration_seconds", whole, ("op",), durations)
-        yield _histogram("gateway_s3_time_to_first_byte_seconds", first, ("op",), first_bytes)
-        yield _counter("gateway_s3_received_bytes", "Bytes from clients", (), {(): self._received})
-        yield _counter("gateway_s3_sent_bytes", "Bytes to clients", (), {(): self._sent})
-        yield _counter("gateway_auth_failures", "Requests refused for who asked", ("reason",), self._refused)
-        yield _counter("gateway_backend_operations", "Hooks of a location", (*hook_labels, "outcome"), self._hooks)
-        yield _histogram(
-            "gateway_backend_operation_duration_seconds",
-            "How long the hooks of a location took",
-            hook_labels,
-            self._hook_seconds,
-        )
+        return {(name, str(code)): count for name, op in operations for code, count in op.statuses.items()}
+
+    def _durations(self) -> Mapping[Labels, Spread]:
+        return {(name,): op.duration for name, op in self._operations.items()}
+
+    def _first_bytes(self) -> Mapping[Labels, Spread]:
+        return {(name,): op.first_byte for name, op in self._operations.items()}
 
 
-def _counter(name: str, meaning: str, labels: Iterable[str], counts: Mapping[Labels, int]) -> Metric:
-    """A family of counters; Prometheus' text adds ``_total`` to the name."""
-    family = CounterMetricFamily(name, meaning, labels=list(labels))
-    for values, count in counts.items():
-        family.add_metric(list(values), count)
+def _numbers(figure: Figure, found: float | Mapping[Labels, float]) -> Metric:
+    family: CounterMetricFamily | GaugeMetricFamily
+    if figure.kind == "counter":  # Prometheus' text adds _total to the name
+        family = CounterMetricFamily(figure.name.removesuffix("_total"), figure.meaning, labels=figure.labels)
+    else:
+        family = GaugeMetricFamily(figure.name, figure.meaning, labels=figure.labels)
+    values = found if isinstance(found, Mapping) else {} if figure.labels else {(): found}
+    for labels, value in values.items():
+        family.add_metric(labels, value)
     return family
 
 
-def _histogram(name: str, meaning: str, labels: Iterable[str], durations: Mapping[Labels, Durations]) -> Metric:
-    family = HistogramMetricFamily(name, meaning, labels=list(labels))
-    for values, found in durations.items():
-        family.add_metric(list(values), list(zip(EDGES, accumulate(found.counts), strict=True)), found.total)
+def _histogram(figure: Figure, spreads: Mapping[Labels, Spread]) -> Metric:
+    family = HistogramMetricFamily(figure.name, figure.meaning, labels=figure.labels)
+    edges = (*map(str, figure.edges), "+Inf")
+    for labels, spread in spreads.items():
+        family.add_metric(labels, list(zip(edges, accumulate(spread.counts), strict=True)), spread.total)
     return family

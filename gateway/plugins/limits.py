@@ -27,6 +27,16 @@ class Limits(Wrapper):
         self._others = DeferredSemaphore(most)
         self._inside: ContextVar[bool] = ContextVar("inside a hook that holds a slot", default=False)
 
+    @property
+    def running(self) -> int:
+        """How many operations are under way."""
+        return sum(slots.limit - slots.tokens for slots in (self._gets, self._others))
+
+    @property
+    def waiting(self) -> int:
+        """How many operations wait for a slot."""
+        return len(self._gets.waiting) + len(self._others.waiting)
+
     async def around(self, hook: str, request: Any, answer: Answer) -> Any:
         if hook == "healthcheck" or self._inside.get():
             return await answer

@@ -33,6 +33,7 @@ class Blobs:
         self._manager = _gather(self._who, (backend, *wrappers))
         self._hooks = self._manager.hook
         self.name = name
+        self.wrappers = tuple(wrappers)
         self.capabilities = _capabilities(self._who, backend)
 
     def __repr__(self) -> str:

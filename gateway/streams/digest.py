@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import ClassVar, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from gateway.model import Body
 from gateway.wire import checksums
+
+T = TypeVar("T")
 
 # MD5 does about half a GB/s: up to 64 KiB is 0.1 ms on the reactor thread, about what a thread's hop costs.
 _INLINE = 64 * 1024
@@ -19,7 +22,10 @@ class Digests:
     """Several digests over the same bytes. ``await add(chunk)`` in order, then ``await finish()``.
 
     At most one batch is hashed (in a thread) while the next one is collected; so memory is bounded by two batches.
+    ``running`` counts the batches of this process that are with a thread, or wait for one.
     """
+
+    running: ClassVar[int] = 0
 
     def __init__(self, algorithms: Iterable[str], size: int | None) -> None:
         self._digests = {name: checksums.new(name) for name in algorithms}
@@ -57,8 +63,13 @@ class Digests:
                 digest.update(chunk)
 
     def _start(self) -> None:
-        self._running = deferToThread(self._update, self._waiting)
+        Digests.running += 1
+        self._running = deferToThread(self._update, self._waiting).addBoth(self._came_back)
         self._waiting, self._held = [], 0
+
+    def _came_back(self, outcome: T) -> T:
+        Digests.running -= 1
+        return outcome
 
     async def _drain(self) -> None:
         if self._running is not None:

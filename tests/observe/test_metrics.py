@@ -60,7 +60,8 @@ def test_backends_are_counted() -> None:
 def test_gauges_are_read_when_asked_for() -> None:
     metrics = Metrics("1.2")
     now = [3]
-    metrics.call_gauges(inflight=lambda: now[0], pending_blobs=lambda: 7)
+    metrics.connect("gateway_s3_inflight_requests", lambda: now[0])
+    metrics.connect("gateway_pending_blobs", lambda: 7)
     assert samples(metrics)["gateway_s3_inflight_requests", ""] == 3
     now[0] = 4
     found = samples(metrics)
