@@ -36,14 +36,6 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def test_the_fixture_is_a_live_endpoint(gateway_s3: Any) -> None:
-    s3 = client(gateway_s3)
-    s3.create_bucket(Bucket="kit-live")
-    s3.put_object(Bucket="kit-live", Key="key", Body=b"data")
-    assert s3.get_object(Bucket="kit-live", Key="key")["Body"].read() == b"data"
-    s3.close()
-
-
 def test_it_comes_goes_and_comes_back_with_what_it_kept(tmp_path: Path) -> None:
     live = LiveGateway(tmp_path, backend="local", gateway={"region": "eu-north-1"})
     with live:
