@@ -25,7 +25,9 @@ from gateway.wire.unset import DOCUMENTS, ERRORS
 DOCS = Path(__file__).parent
 MADE = DOCS / "made"
 # Pages that index.md names itself; every other page of the folder is found.
-NAMED = {"index", "try-it", "testing-with-gateway", "running", "proxies", "configuration", "metrics", "write-a-backend", "architecture"}
+NAMED = frozenset(
+    "index try-it testing-with-gateway running proxies configuration metrics write-a-backend architecture".split()
+)
 API = "https://docs.aws.amazon.com/AmazonS3/latest/API/API_"
 
 
