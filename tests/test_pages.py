@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
+from twisted.internet import reactor, task
+from twisted.internet.defer import CancelledError, ensureDeferred
 
+from gateway import api
+from gateway.testing import Location, MemoryBackend
 from tests.documented import DOCS, RUN, blocks
 
 ELSEWHERE = {"write-a-backend.md", "configuration.md", "proxies.md"}
@@ -46,6 +51,22 @@ def test_the_commands_of_running_md(tmp_path: Path, command: Any) -> None:
     made = command.run("sh", "-euc", key, cwd=tmp_path).stdout
     (access,) = re.findall(r"\b[A-Z0-9]{20}\b", made)
     command.run("sh", "-euc", revoke.replace("ACCESS_KEY", access), cwd=tmp_path)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_wrapper_that_is_shown_works() -> None:
+    (block,) = [block for block in blocks(DOCS / "write-a-backend.md") if block.language == "py"]
+    shown: dict[str, Any] = {"api": api, "Any": Any, "task": task, "reactor": reactor}
+    exec(block.text, shown)
+    wrapper = shown["Slow"](api.Values.of(shown["Slow"].settings, {"slow.delay": "1ms"}))
+    location = Location("storage", MemoryBackend(api.Values.of(MemoryBackend.settings, {})), [wrapper])
+    await location.put(api.PutRequest(name="blob", body=api.BytesBody(b"data"), size=4))
+    assert (await location.head(api.HeadRequest(name="blob"))).size == 4
+    tired = ensureDeferred(location.delete(api.DeleteRequest(name="blob")))
+    tired.cancel()
+    with pytest.raises(CancelledError):
+        await tired
+    assert (await location.head(api.HeadRequest(name="blob"))).size == 4, "the storage never heard of it"
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:

@@ -118,6 +118,33 @@ class Hanging(Fault):
         return await answer
 
 
+class Reordering(Fault):
+    """Begins what comes within ``seconds`` of each other in the opposite order: who asks first is served last."""
+
+    def __init__(self, seconds: float = 0.05, hooks: Iterable[str] = HOOKS, clock: Any = reactor) -> None:
+        super().__init__(hooks)
+        self._seconds = seconds
+        self._clock = clock
+        self._waiting: list[Deferred[None]] = []
+
+    async def strike(self, request: Any, answer: Answer) -> Any:
+        turn: Deferred[None] = Deferred(self._waiting.remove)
+        if not self._waiting:
+            self._clock.callLater(self._seconds, self._begin)
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            drop(answer)
+            raise
+        return await answer
+
+    def _begin(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in reversed(waiting):
+            each.callback(None)
+
+
 class Losing(Fault):
     """Has lost the blobs in ``names``: they still list, and nobody can read them."""
 

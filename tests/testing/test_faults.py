@@ -12,7 +12,7 @@ from gateway.api import BackendBusy, BackendDown, BackendFull, BlobMissing, Byte
 from gateway.bodies import contents
 from gateway.plugins.location import Location
 from gateway.plugins.memory import MemoryBackend
-from gateway.testing.faults import Busy, Down, Failing, Fault, Full, Hanging, Losing, Lying, Slow
+from gateway.testing.faults import Busy, Down, Failing, Fault, Full, Hanging, Losing, Lying, Reordering, Slow
 
 HEAD = model.HeadRequest(name="a")
 
@@ -92,6 +92,29 @@ async def test_a_hanging_storage_waits_until_it_is_released_or_cancelled() -> No
     await running
     with pytest.raises(BlobMissing):
         await location.head(model.HeadRequest(name="b"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_asks_first_is_served_last() -> None:
+    clock = Clock()
+    fault = Reordering(1.0, ["put"], clock)
+    location = with_fault(fault)
+    bodies = (b"first", b"second", b"third")
+    requests = [model.PutRequest(name="a", body=BytesBody(data), size=len(data)) for data in bodies]
+    running = [ensureDeferred(location.put(request)) for request in requests]
+    running[1].cancel()
+    with pytest.raises(CancelledError):
+        await running[1]
+    clock.advance(0.9)
+    assert not running[0].called
+    clock.advance(0.1)
+    results = [await running[0], await running[2]]
+    assert await contents(await location.get(model.GetRequest(name="a"))) == b"first", "the first one came last"
+    assert (await location.head(HEAD)).fingerprint == results[0].fingerprint
+    late = ensureDeferred(location.put(put()))  # a storm that is over begins anew
+    clock.advance(1.0)
+    await late
+    assert clock.getDelayedCalls() == []
 
 
 @pytest_twisted.ensureDeferred

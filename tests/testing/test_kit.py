@@ -8,8 +8,13 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from gateway.plugins import loading
+from gateway.plugins.loading import Plugin
+from gateway.testing import KIT_VERSION
 
 BROKEN = Path(__file__).with_name("broken.py")
 ROOT = BROKEN.parent.parent.parent
@@ -32,6 +37,7 @@ def _assigns_both(statement: ast.Assign) -> bool:
 
 
 DECLARED = declared()
+OURS = [plugin for plugin in loading.installed() if plugin.distribution.startswith("txgateway")]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +65,16 @@ def test_a_broken_backend_fails_and_its_author_learns_why(name: str, failures: d
     fails, says = DECLARED[name]
     assert failures[name], f"{name} passes {fails}"
     assert any(says in told for told in failures[name]), f"nobody told {says!r}:\n{failures[name][0][:1500]}"
+
+
+@pytest.mark.parametrize("plugin", OURS, ids=lambda plugin: plugin.type)
+def test_our_own_backends_say_which_kit_they_passed(plugin: Plugin) -> None:
+    """Their test_contract.py runs this very kit; `gateway plugins` shows the number."""
+    backend: Any = plugin.load()
+    assert backend.kit_version == KIT_VERSION, "run its contract with the new kit, then raise its kit_version"
+    homes = [ROOT / "tests" / "plugins" / "test_memory.py", *(ROOT / "plugins").glob("*/tests/test_contract.py")]
+    tests = [file.read_text() for file in homes]
+    assert any(backend.__name__ in text and "BackendContract" in text for text in tests), "nobody runs its contract"
 
 
 def test_every_promise_is_broken_by_somebody() -> None:
