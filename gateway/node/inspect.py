@@ -37,7 +37,7 @@ async def inspect(path: Path, reactor: Any, *, thorough: bool = True) -> Reading
     if reading.gateway is not None:
         served = _check_folders(reading.gateway, reading.faults)
         if reading.seal is not None:
-            ours = await _check_catalogue(reading.gateway, reading.seal, reactor, reading.faults, thorough)
+            ours = await catalogue_mark(reading.gateway, reading.seal, reactor, reading.faults, thorough)
         if not served:  # a gateway that runs holds these very ports
             await _check_ports(reading, reading.gateway, reactor)
     for place in reading.places:
@@ -78,7 +78,7 @@ def _check_folders(values: Values, faults: list[ConfigurationFault]) -> bool:
     return served
 
 
-async def _check_catalogue(
+async def catalogue_mark(
     values: Values, seal: bytes, reactor: Any, faults: list[ConfigurationFault], thorough: bool
 ) -> Mark | None:
     """The catalogue and how far it is, None where there is none yet."""

@@ -11,6 +11,8 @@ from typing import Protocol
 from gateway.errors import BackendBusy, BackendDenied, BackendDown, BackendError, BackendFull
 from gateway.model import Body
 
+_SKEW = 120.0  # seconds by which clocks may differ without a word; services take five to fifteen minutes
+
 
 class Unreached(BackendDown):
     """The service never got the request."""
@@ -50,7 +52,22 @@ class Refusal:
 
     def __str__(self) -> str:
         said = " ".join(self.content[:300].decode("ascii", "replace").split())
-        return f"{self.method} {self.path} was answered with {self.status}: {said or 'no explanation'}"
+        return f"{self.method} {self.path} was answered with {self.status}: {said or 'no explanation'}{self.clock}"
+
+    @property
+    def clock(self) -> str:
+        """Where we are refused and the service's clock is another one, that is the likely reason; else nothing."""
+        if self.status not in (400, 401, 403):
+            return ""
+        try:
+            ahead = time.time() - parsedate_to_datetime(self.headers.get("date", "")).timestamp()
+        except (ValueError, OverflowError):
+            return ""
+        if abs(ahead) < _SKEW:
+            return ""
+        return (
+            f" (this machine's clock is {abs(ahead) / 60:.0f} minutes {'ahead of' if ahead > 0 else 'behind'} theirs)"
+        )
 
 
 Judge = Callable[[Refusal], BackendError]

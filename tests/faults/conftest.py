@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 import pytest
 import pytest_twisted
-from botocore.config import Config
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.protocol import Factory, Protocol
@@ -23,7 +21,7 @@ from tests.servers import moto as motos
 from tests.servers import swift as swifts
 from tests.servers.azurite import Azurite
 from tests.servers.fault_proxy import FaultProxy
-from tests.servers.moto import Moto
+from tests.servers.moto import Moto, make_bucket
 from tests.servers.swift import Swift
 
 reactor: Any = global_reactor
@@ -53,21 +51,6 @@ class Cloud:
         return Location(name, backend(values))
 
 
-def _make_bucket(url: str, access_key: str, secret_key: str) -> str:
-    name = f"faults-{random_names.token_hex(6)}"
-    client = boto3.client(
-        "s3",
-        endpoint_url=url,
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        region_name="us-east-1",
-        config=Config(proxies={}, s3={"addressing_style": "path"}),
-    )
-    client.create_bucket(Bucket=name)
-    client.close()
-    return name
-
-
 @pytest.fixture(scope="session")
 def moto() -> Iterator[Moto]:
     with Moto() as running:
@@ -87,20 +70,20 @@ def azurite() -> Iterator[Azurite]:
 
 
 def _s3(proxy: FaultProxy, server: Moto) -> Cloud:
-    bucket = _make_bucket(server.url, motos.ACCESS_KEY, motos.SECRET_KEY)
+    bucket = make_bucket(server.url, motos.ACCESS_KEY, motos.SECRET_KEY)
     storage = {"s3.url": proxy.url, "s3.bucket": bucket, "s3.access_key_id": motos.ACCESS_KEY}
     return Cloud("cloud.s3", proxy, storage, {"s3secret": motos.SECRET_KEY})
 
 
 def _strict(proxy: FaultProxy, server: Swift) -> Cloud:
     """Swift's s3api believes no signature and no checksum."""
-    bucket = _make_bucket(server.url, swifts.USER, swifts.KEY)
+    bucket = make_bucket(server.url, swifts.USER, swifts.KEY)
     storage = {"s3.url": proxy.url, "s3.bucket": bucket, "s3.access_key_id": swifts.USER}
     return Cloud("cloud.s3", proxy, storage, {"s3secret": swifts.KEY})
 
 
 def _gcp(proxy: FaultProxy, server: Moto) -> Cloud:
-    bucket = _make_bucket(server.url, motos.ACCESS_KEY, motos.SECRET_KEY)
+    bucket = make_bucket(server.url, motos.ACCESS_KEY, motos.SECRET_KEY)
     storage = {"gcp.url": proxy.url, "gcp.bucket": bucket, "gcp.access_key_id": motos.ACCESS_KEY}
     return Cloud("cloud.gcp", proxy, {**storage, "gcp.region": "us-east-1"}, {"gcpsecret": motos.SECRET_KEY})
 

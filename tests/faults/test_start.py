@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -26,26 +24,10 @@ from gateway.node.service import Node
 from gateway.plugins.marker import MARKER, claim
 from gateway.settings import ConfigurationFaults
 from tests.faults.conftest import Cloud
+from tests.faults.nodes import HEAD, MEMORY, command, section, write
 from tests.servers import faults
 
 reactor: Any = global_reactor
-HEAD = "[gateway]\nlisten = tcp:0:interface=127.0.0.1\nprobe_interval = 100ms\nreap_interval = 100ms\n"
-MEMORY = "[storage]\nbackend = memory\n"
-
-
-def section(cloud: Cloud, name: str = "location cold") -> str:
-    keys = {**cloud.storage, **cloud.patience(1.0)}
-    return "\n".join([f"[{name}]", f"backend = {cloud.kind}", *(f"{key} = {text}" for key, text in keys.items()), ""])
-
-
-def write(folder: Path, text: str, secrets: dict[str, str]) -> Path:
-    private = folder / "private"
-    private.mkdir(mode=0o700, exist_ok=True)
-    for name, secret in {"seal": "ab" * 32, **secrets}.items():
-        (private / name).touch(mode=0o600)
-        (private / name).write_text(secret)
-    (folder / "tahoe.cfg").write_text(text)
-    return folder / "tahoe.cfg"
 
 
 def with_cold(folder: Path, cloud: Cloud) -> Path:
@@ -64,12 +46,6 @@ async def until(node: Node, path: str, status: int) -> Any:
         if code == status:
             return said
         await task.deferLater(reactor, 0.02)
-
-
-async def command(*words: object) -> subprocess.CompletedProcess[str]:
-    """`gateway WORDS`, while the proxy goes on in this process."""
-    line = [sys.executable, "-m", "gateway", *map(str, words)]
-    return await deferToThread(subprocess.run, line, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest_twisted.async_yield_fixture

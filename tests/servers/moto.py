@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Self
+
+import boto3
+from botocore.config import Config
 
 from tests.servers.process import ServerProcess, need
 
@@ -22,3 +26,19 @@ class Moto(ServerProcess):
         super().__enter__()
         self.url = f"http://127.0.0.1:{self.said['port']}"
         return self
+
+
+def make_bucket(url: str, access_key: str, secret_key: str) -> str:
+    """A new bucket of any S3 server; its name."""
+    name = f"faults-{secrets.token_hex(6)}"
+    client = boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name="us-east-1",
+        config=Config(proxies={}, s3={"addressing_style": "path"}),
+    )
+    client.create_bucket(Bucket=name)
+    client.close()
+    return name

@@ -49,7 +49,7 @@ def judged(refusal: Refusal) -> BackendError:
     """The error that a refusal means; its code is in a header, for HEAD has no document."""
     code = refusal.headers.get("x-ms-error-code", "")
     said = f"{refusal.method} {refusal.path}: {refusal.status} {code}"
-    told = f"{said}: {_REASONS[code]}" if code in _REASONS else said
+    told = (f"{said}: {_REASONS[code]}" if code in _REASONS else said) + refusal.clock
     if code in ("ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"):
         return BackendUnfit(said, key="azure.container", fix="make the container, or name another one")
     if code in _CODES:

@@ -118,6 +118,7 @@ async def _unsigned(request: Outgoing) -> Mapping[str, str]:
 def _judge_token(refusal: Refusal) -> BackendError:
     """A JWT that is not taken is a 400 (RFC 6749, 5.2). Nothing of the answer is repeated: it may hold a token."""
     if refusal.status in (400, 401, 403):
-        return BackendDenied("the token service refuses the service account: is its key deleted, or the clock wrong?")
+        why = "the token service refuses the service account: is its key deleted, or the clock wrong?"
+        return BackendDenied(why + refusal.clock)
     told = judge(refusal)
     return type(told)(f"the token service answered with {refusal.status}")
