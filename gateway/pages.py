@@ -16,6 +16,27 @@ from gateway.wire.route import route
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 # What proxies add (RFC 7239, RFC 9110 section 7.6.3, and custom).
 FORWARDED = frozenset(("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"))
+WELCOME = b"""\
+<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>An S3 gateway</title>
+<style>body { font: 1.1em/1.5 system-ui, sans-serif; max-width: 36em; margin: 4em auto; padding: 0 1em }</style>
+<h1>This is an S3 gateway</h1>
+<p>It keeps objects for programs that speak S3. There is nothing to see in a browser: give the address of this page to
+your S3 client as its <em>endpoint URL</em>, with the access key, the secret key and the region that you were given.</p>
+<p>Does it work? <a href="/_/live">/_/live</a> tells whether it runs, <a href="/_/ready">/_/ready</a> whether it takes
+requests.</p>
+<p>How to connect aws-cli, boto3, rclone and others, and how to run it, stands in the documentation of txgateway: the
+folder <code>docs/</code> of its source.</p>
+</html>
+"""
+WELCOME_HEADERS = (
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Cache-Control", "no-store"),
+    ("Vary", "Accept, Authorization"),
+    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
 FACTS = Facts(operation="Page")  # the observer leaves these out
 
 
@@ -74,6 +95,8 @@ class Pages:
 
     async def answer(self, call: Call) -> Reply | None:
         """The page at this path; None where there is none, or where the host names a bucket (then it is a key)."""
+        if call.path == "/":
+            return self._welcome(call)
         if not call.path.startswith("/_/"):
             return None
         page = self._pages.get(call.path)
@@ -89,6 +112,13 @@ class Pages:
             return route(dataclasses.replace(call, method="GET", path="/", query=""), self._domains).bucket is not None
         except S3Error:
             return True
+
+    def _welcome(self, call: Call) -> Reply | None:
+        """For a person with a browser; S3's clients sign, or ask for no HTML. It tells nothing about this gateway."""
+        plain = call.method in ("GET", "HEAD") and not call.query and "authorization" not in call.headers
+        if not plain or "text/html" not in call.headers.get("accept", "") or self._names_a_bucket(call):
+            return None
+        return Reply(200, WELCOME_HEADERS, WELCOME, facts=FACTS)
 
     def _live(self, call: Call, trusted: bool) -> Reply:
         return _json(200, {"live": True})

@@ -230,7 +230,7 @@ def _either(pages: Pages, then: Answer) -> Answer:
     """The gateway's own pages stand in front of S3."""
 
     async def answer(call: Call) -> Reply:
-        if call.path.startswith("/_/"):
+        if call.path == "/" or call.path.startswith("/_/"):
             page = await pages.answer(call)
             if page is not None:
                 return page

@@ -136,3 +136,36 @@ async def test_only_reading() -> None:
     assert reply.status == 405
     assert ("Allow", "GET, HEAD") in reply.headers
     assert (await ask(pages(), "/_/live", method="HEAD")) is not None
+
+
+HTML = {"host": "h", "accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+async def browse(method: str = "GET", query: str = "", **more: str) -> Reply | None:
+    call = Call("0123456789ABCDEF", method, "/", query, {**HTML, **more}, EmptyBody(), FAR, False, 0.0)
+    return await pages(domains=("s3.example.com",)).answer(call)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_browser_is_told_where_to_go() -> None:
+    for method in ("GET", "HEAD"):
+        reply = await browse(method)
+        assert reply is not None and isinstance(reply.body, bytes)
+        assert reply.status == 200 and dict(reply.headers)["Content-Type"] == "text/html; charset=utf-8"
+        assert b"endpoint URL" in reply.body and b"/_/ready" in reply.body
+        assert b"0.1" not in reply.body  # no version, and nothing else about this very gateway
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_s3_means_is_left_to_s3() -> None:
+    for other in (
+        browse("POST"),
+        browse("PUT"),
+        browse(query="X-Amz-Signature=x"),
+        browse(query="list-type=2"),
+        browse(authorization="AWS4-HMAC-SHA256 x"),
+        browse(accept="*/*"),
+        browse(accept="application/xml"),
+        browse(host="attic.s3.example.com"),
+    ):
+        assert await other is None
