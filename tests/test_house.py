@@ -25,7 +25,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("reaper", "gate", "recovery"),
     ("observe", "pages", "http"),
     ("node",),
-    ("tap", "workers", "testing"),
+    ("tap", "workers", "testing", "doctor"),
     ("cli",),
     ("__main__",),
 )

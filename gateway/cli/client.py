@@ -67,12 +67,13 @@ class Text:
 
 
 class S3Refused(Refused):
-    """The service's own refusal; ``code`` is S3's."""
+    """The service's own refusal; ``code`` is S3's, ``request`` the id under which the access log tells why."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, request: str = "") -> None:
         hint = f" ({_HINTS[code]})" if code in _HINTS else ""
         super().__init__(f"{code}: {' '.join(message.split())}{hint}")
         self.code = code
+        self.request = request
 
 
 class Client:
@@ -260,7 +261,8 @@ def _refusal(reply: http.client.HTTPResponse, method: str) -> Refused:
         text = b""
     if text.lstrip().startswith(b"<?xml") or text.lstrip().startswith(b"<Error"):
         error = _xml(text)
-        return S3Refused(error.findtext("Code", str(reply.status)), error.findtext("Message", reply.reason))
+        request = reply.headers.get("x-amz-request-id", "")
+        return S3Refused(error.findtext("Code", str(reply.status)), error.findtext("Message", reply.reason), request)
     if method == "HEAD" and reply.status == 404:
         return S3Refused("NoSuchKey", "there is no such object")
     return S3Refused(str(reply.status), f"{reply.reason}, and no S3 reply: is this an S3 endpoint?")

@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "init": ("init", "Make a folder with tahoe.cfg, private/ and a first account."),
         "run": ("run", "Serve in the foreground (as `twistd gateway` does in the background)."),
         "check": ("check", "Find every fault of a configuration without starting."),
+        "doctor": ("doctor", "Find what ails an installation, and name the command that mends it."),
+        "trace": ("trace", "Show the requests of a gateway as they end."),
         "account": ("account", "Add and list accounts."),
         "key": ("key", "Add, list and revoke access keys."),
         "bucket": ("bucket", "Add, list and remove buckets."),
