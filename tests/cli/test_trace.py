@@ -63,9 +63,7 @@ def test_requests_are_shown_as_they_end_across_a_rotation(porch: Any, bucket: st
     put(porch, bucket, "first")
     with tracing(porch, "--last", "1000", "--bucket", bucket) as until:
         line = until("PutObject")
-        assert (
-            f"  {bucket}/first  " in line and "  200  " in line and "  in 5 B  " in line and "admin@127.0.0.1" in line
-        )
+        assert f"  {bucket}/first  " in line and "  200  " in line and "  in " in line and "admin@127.0.0.1" in line
         put(porch, bucket, "second")
         assert f"{bucket}/second" in until("PutObject")
         log.rename(log.with_suffix(".1"))
