@@ -9,8 +9,8 @@ from pathlib import Path
 import apsw
 
 from gateway.catalogue.database import APPLICATION_ID, FILE, OLDEST_SQLITE, first_row
+from gateway.catalogue.faults import CatalogueFault
 from gateway.catalogue.schema import MIGRATIONS
-from gateway.catalogue.writer import CatalogueFault
 from gateway.seal import Seal, SealBroken
 
 PROOF = b"catalogue"
@@ -75,20 +75,20 @@ def _look(connection: apsw.Connection, seal: Seal | None, patience: float) -> So
     return Soundness(problems, complete, newest[0] / 1000 if newest and newest[0] else None, sealed)
 
 
-def identity(folder: Path) -> str | None:
-    """The id of the catalogue; None where there is none, or none that can be read."""
+def identity(folder: Path) -> tuple[str, int] | None:
+    """The id of the catalogue and how many changes it knows; None where there is none, or none that can be read."""
     path = folder / FILE
     if not path.exists():
         return None
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         try:
-            row = first_row(connection, "SELECT id FROM about")
+            row = first_row(connection, "SELECT id, changes FROM about")
         finally:
             connection.close()
     except apsw.Error:
         return None
-    return None if row is None else str(row[0])
+    return None if row is None else (str(row[0]), int(row[1]))
 
 
 def sqlite_version() -> tuple[str, bool]:

@@ -21,7 +21,7 @@ from gateway.errors import BackendBusy, BackendDenied, BackendDown, BackendError
 from gateway.model import DeleteRequest, GetRequest, ListRequest, PutRequest
 from gateway.node.read import Place
 from gateway.node.rooms import build
-from gateway.plugins.marker import peek
+from gateway.plugins.marker import compare, peek
 from gateway.settings import ConfigurationFault
 
 _PATIENCE = 15.0  # seconds for a host to answer
@@ -106,10 +106,9 @@ async def _try(patient: Patient, place: Place) -> Finding:
     probe, began, step = f"doctor{os.getpid()}", time.monotonic(), "open"
     try:
         await location.open()
-        owner, ours = await peek(location), patient.values and identity(patient.values["data"])
-        if owner is not None and ours is not None and owner != ours:
-            fix = "give this gateway a storage of its own, or restore the catalogue that it belongs to"
-            return Finding(name, FAULT, f"{place.kind}: it belongs to another gateway (catalogue {owner})", fix)
+        mark, ours = await peek(location), patient.values and identity(patient.values["data"])
+        if mark is not None and ours:
+            compare(location, mark, *ours)
         step = "list"
         await location.list(ListRequest(prefix=probe))
         step = "put"

@@ -19,7 +19,7 @@ def look(patient: Patient) -> Iterator[Finding]:
     if patient.values is None:
         return
     data, seal = patient.values["data"], patient.reading.seal
-    restore = f"stop the gateway and restore {data} from your backup"
+    restore = f"stop the gateway, move {data} away, then: gateway restore -c {patient.path}"
     try:
         sound = look_at_catalogue(data, None if seal is None else Seal(seal))
     except CatalogueFault as fault:
