@@ -27,7 +27,12 @@ def look(patient: Patient) -> Iterator[Finding]:
     if sound:
         yield Finding("sqlite", FINE, f"SQLite {version}")
     else:
-        yield Finding("sqlite", FAULT, f"SQLite {version} may corrupt a catalogue", "pip install --upgrade apsw")
+        yield Finding(
+            "sqlite",
+            FAULT,
+            f"SQLite {version} may corrupt a catalogue",
+            "pip install --upgrade --upgrade-strategy eager txgateway",
+        )
 
 
 def jumped(seconds: float, most: float) -> Finding:
