@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gateway.catalogue import Catalogue
-from gateway.errors import BackendDown, BackendError
+from gateway.errors import BackendDown, BackendError, S3Error
 from gateway.model import DeleteRequest, ListRequest
 from gateway.operations.store import end_upload
 from gateway.plugins.location import Location
@@ -54,6 +54,14 @@ class Count:
         self.failed += done.failed
         self.ended_at = time.time()
         return done
+
+
+def _failed(failure: Failure) -> None:
+    """The next pass tries again."""
+    if isinstance(failure.value, S3Error):
+        log.warn("the reaper's pass failed: {cause}", cause=failure.value.cause or failure.value.code)
+    else:
+        log.failure("the reaper's pass failed", failure=failure)
 
 
 class Reaper:
@@ -101,7 +109,7 @@ class Reaper:
         def over(outcome: object) -> None:
             del self._running[name]
             if isinstance(outcome, Failure) and not isinstance(outcome.value, CancelledError):
-                log.failure("the reaper's pass failed", failure=outcome)
+                _failed(outcome)
 
         return running.addBoth(over)
 

@@ -31,7 +31,7 @@ from gateway.catalogue.database import (
     use_wal,
 )
 from gateway.catalogue.examination import Examination, examine
-from gateway.catalogue.faults import CatalogueDamaged, CatalogueFault, CatalogueForgot, Condition, is_damage
+from gateway.catalogue.faults import CatalogueDamaged, CatalogueFault, CatalogueForgot, Condition
 from gateway.catalogue.inventory import Inventory
 from gateway.catalogue.listing import Listing
 from gateway.catalogue.owners import Owner
@@ -144,8 +144,8 @@ def open_catalogue(
         owner.release()
         if witness is not None:
             witness.close()
-        if is_damage(fault) and isinstance(fault, apsw.Error):
-            raise CatalogueDamaged(f"{path} is damaged: {type(fault).__name__}: {fault}") from fault
+        if isinstance(fault, apsw.IOError) and getattr(fault, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
+            raise CatalogueDamaged(f"{path} is damaged: a page is not what was written") from fault
         if isinstance(fault, (apsw.Error, OSError)):
             raise CatalogueFault(f"{folder}: {type(fault).__name__}: {fault}") from fault
         raise

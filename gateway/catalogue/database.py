@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import apsw
 
 from gateway.catalogue.checked_pages import checked_pages
-from gateway.catalogue.faults import CatalogueFault, Condition, is_damage, refusal_of
+from gateway.catalogue.faults import CatalogueFault, Condition, refusal_of
 from gateway.catalogue.schema import MIGRATIONS
 from gateway.catalogue.writer import Writer
 
@@ -47,8 +47,7 @@ class Database:
         try:
             return cast("list[Any]", self.reader.execute(sql, values).fetchall())
         except apsw.Error as fault:
-            if is_damage(fault):
-                self._condition.doubted(f"the catalogue is damaged: {fault}")
+            self._condition.met(fault)
             refusal = refusal_of(fault)
             if refusal is None:
                 raise

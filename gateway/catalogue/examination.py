@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -11,28 +12,54 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 
 from gateway.catalogue.database import first_row
-from gateway.catalogue.faults import CatalogueDamaged, CatalogueFault, CatalogueForgot, Condition, is_damage
+from gateway.catalogue.faults import CatalogueDamaged, CatalogueFault, CatalogueForgot, Condition, is_suspicious
 from gateway.catalogue.witness import Witness
+
+_CHUNK = 1 << 20
+_RETRY = 1.0  # seconds
 
 
 def examine(connection: apsw.Connection, *, path: Path, witness: Witness) -> None:
     """Raises CatalogueForgot, CatalogueDamaged, and apsw.Error where it could not be read."""
     known = witness.changes
+    told = _look(connection)
+    if told:  # the truth, or only a disk that could not be read for a moment?
+        _read(path)
+        told = _look(connection)
+    if told:
+        raise CatalogueDamaged(f"{path}: {told}")
     row = first_row(connection, "SELECT changes FROM about")
     if row is None or row[0] < known:
         raise CatalogueForgot(f"{path} has forgotten changes: {known} were committed, it knows {row and row[0]}")
+
+
+def _look(connection: apsw.Connection) -> str:
+    """The first thing that is wrong with a page, or ""."""
     try:
         found = connection.execute("PRAGMA quick_check(1)").fetchall()
     except apsw.Error as fault:
-        if not is_damage(fault):
+        if not is_suspicious(fault):
             raise
-        raise CatalogueDamaged(f"{path}: a page is not what was written") from fault
-    if found != [("ok",)]:
-        raise CatalogueDamaged(f"{path}: {' '.join(str(found[0][0]).split())}")
+        return f"{type(fault).__name__}: {fault}"
+    return "" if found == [("ok",)] else " ".join(str(found[0][0]).split())
+
+
+def _read(path: Path) -> None:
+    """Raises apsw.IOError where the disk does not give all of the files."""
+    try:
+        for name in (path.name, f"{path.name}-wal"):
+            with suppress(FileNotFoundError), path.with_name(name).open("rb", buffering=0) as file:
+                while file.read(_CHUNK):
+                    pass
+    except OSError as fault:
+        raise apsw.IOError(f"{path} cannot be read: {fault}") from fault
 
 
 class Examination:
-    """One examination in a thread with a connection of its own; ``condition`` has what it found."""
+    """One examination in a thread with a connection of its own; ``condition`` has what it found.
+
+    Where the disk does not let it read, it tries again until it could, or is stopped.
+    """
 
     def __init__(
         self,
@@ -46,7 +73,7 @@ class Examination:
         self._condition = condition
         self._reactor = reactor
         self._running: list[Deferred[None]] = []
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def run(self) -> Deferred[None]:
         """Fires when it is through, whatever it found."""
@@ -58,7 +85,7 @@ class Examination:
 
     def stop(self) -> Deferred[None]:
         """Break off; fires when the thread has ended."""
-        self._stopped = True
+        self._stopped.set()
         done: Deferred[None] = Deferred()
         if not self._running:
             done.callback(None)
@@ -67,24 +94,30 @@ class Examination:
         return done
 
     def _work(self) -> None:
-        why, connection = "", None
+        try:
+            while not self._stopped.is_set() and not self._once():
+                self._stopped.wait(_RETRY)
+        finally:
+            self._reactor.callFromThread(self._told)
+
+    def _once(self) -> bool:
+        """Whether it is known now how the catalogue is; False where the disk did not let us look."""
+        connection = None
         try:
             connection = self._connect()
-            connection.set_progress_handler(lambda: self._stopped, 100_000)
+            connection.set_progress_handler(self._stopped.is_set, 100_000)
             self._examine(connection)
         except apsw.InterruptError:
-            pass
-        except (CatalogueFault, apsw.Error, OSError) as fault:
-            why = f"the catalogue is damaged: {fault}" if is_damage(fault) else ""
-            self._condition.trouble = f"{type(fault).__name__}: {fault}"
+            return False
+        except (CatalogueFault, apsw.Error) as fault:
+            self._condition.met(fault)
+            return bool(self._condition.doubt)
         finally:
             if connection is not None:
                 connection.close()
-            self._reactor.callFromThread(self._told, why)
+        return True
 
-    def _told(self, why: str) -> None:
-        if why:
-            self._condition.doubted(why)
+    def _told(self) -> None:
         waiting, self._running = self._running, []
         for each in waiting:
             each.callback(None)

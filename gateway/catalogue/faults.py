@@ -10,7 +10,7 @@ from gateway.errors import S3Error
 log = Logger()
 
 _PASSING = (apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
-_DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+_MALFORMED = (apsw.CorruptError, apsw.NotADBError)
 
 
 class CatalogueFault(Exception):
@@ -29,17 +29,27 @@ class Condition:
     """Whether what the catalogue says is to be believed, and whether it takes changes.
 
     ``doubt``: why not, for the rest of this process's life; then nothing is changed, and nothing is reaped.
-    ``trouble``: why the last change failed, "" after one that did not.
+    ``trouble``: why the last change failed, "" after one that did not. ``suspected``: the next change must be preceded
+    by a look at every page.
     """
 
     def __init__(self) -> None:
         self.doubt = ""
         self.trouble = ""
+        self.suspected = False
 
     @property
     def works(self) -> bool:
         """Whether changes are possible, as far as is known."""
         return not (self.doubt or self.trouble)
+
+    def met(self, fault: BaseException | None) -> None:
+        """A read or a change failed."""
+        self.trouble = f"{type(fault).__name__}: {fault}"
+        if is_suspicious(fault):
+            self.suspected = True
+        if isinstance(fault, (CatalogueForgot, CatalogueDamaged)):
+            self.doubted(f"the catalogue is damaged: {fault}")
 
     def doubted(self, why: str) -> None:
         """Only the first reason counts, and is told."""
@@ -50,18 +60,17 @@ class Condition:
             )
 
 
-def is_damage(fault: BaseException | None) -> bool:
-    """Whether what was written is not what is there; other faults of a disk pass."""
-    return isinstance(fault, (CatalogueForgot, CatalogueDamaged, *_DAMAGE)) or (
-        isinstance(fault, apsw.IOError) and getattr(fault, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA
-    )
+def is_suspicious(fault: BaseException | None) -> bool:
+    """Whether something written may be gone or changed. It may also only not have been readable for a moment: SQLite
+    calls a page malformed that the disk refused to read."""
+    return isinstance(fault, (apsw.IOError, *_MALFORMED))
 
 
 def refusal_of(fault: BaseException) -> S3Error | None:
     """What a client is told of a fault of the disk; None for anything else."""
     if isinstance(fault, apsw.FullError):
         code = "InsufficientStorage"
-    elif isinstance(fault, _PASSING) or is_damage(fault):
+    elif isinstance(fault, (*_PASSING, *_MALFORMED)):
         code = "ServiceUnavailable"
     else:
         return None

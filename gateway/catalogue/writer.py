@@ -18,7 +18,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
-from gateway.catalogue.faults import CatalogueFault, Condition, is_damage, refusal_of
+from gateway.catalogue.faults import (
+    CatalogueDamaged,
+    CatalogueFault,
+    CatalogueForgot,
+    Condition,
+    is_suspicious,
+    refusal_of,
+)
 from gateway.catalogue.witness import Witness, count
 from gateway.errors import S3Error
 
@@ -85,7 +92,6 @@ class Writer:
         self._witness = witness
         self._condition = condition or Condition()
         self._examine = examine
-        self._suspect = False  # a write or a sync failed: is what was committed still there?
         self._connection: apsw.Connection | None = None
         self._waiting: deque[_Change] = deque()
         self._wake = threading.Condition()
@@ -184,24 +190,20 @@ class Writer:
         return outcomes
 
     def _open(self) -> apsw.Connection:
-        """The connection, examined first where the last one met a fault of the disk."""
+        """The connection, examined first where somebody met a fault of the disk."""
         if self._condition.doubt:
             raise S3Error("ServiceUnavailable", cause=f"catalogue: {self._condition.doubt}")
         if self._connection is None:
             self._connection = self._connect()
-            if self._suspect:
-                self._examine(self._connection)
-                self._suspect = False
+        if self._condition.suspected:
+            self._examine(self._connection)
+            self._condition.suspected = False
         return self._connection
 
     def _note(self, fault: BaseException) -> None:
         """Remember what a fault means for the next group, and for those who ask how the catalogue is."""
         cause = fault.__cause__ if isinstance(fault, _GroupLost) else fault
-        self._condition.trouble = f"{type(cause).__name__}: {cause}"
-        if isinstance(cause, apsw.IOError):
-            self._suspect = True
-        if is_damage(cause):
-            self._condition.doubted(f"the catalogue is damaged: {cause}")
+        self._condition.met(cause)
 
     def _one(self, connection: apsw.Connection, work: Work) -> Any:
         """What one change returns, or its Failure after everything it did was rolled back."""
@@ -212,8 +214,8 @@ class Writer:
             if not connection.in_transaction:
                 raise _GroupLost from fault
             connection.execute("ROLLBACK TO change; RELEASE change")
-            if is_damage(fault):
-                self._condition.doubted(f"the catalogue is damaged: {fault}")
+            if is_suspicious(fault):
+                self._condition.met(fault)
             return _failure(fault)
         connection.execute("RELEASE change")
         return value
@@ -233,7 +235,7 @@ def _refusal(fault: BaseException) -> BaseException:
     """What the caller gets: the disk's faults in words of S3, everything else unchanged."""
     cause = fault.__cause__ if isinstance(fault, _GroupLost) else fault
     refusal = None if cause is None else refusal_of(cause)
-    if refusal is None and isinstance(fault, _GroupLost):
+    if refusal is None and isinstance(fault, (_GroupLost, CatalogueForgot, CatalogueDamaged)):
         refusal = S3Error("ServiceUnavailable", cause=f"catalogue: {type(cause).__name__}: {cause}")
         refusal.__cause__ = cause
     return refusal or cause or fault

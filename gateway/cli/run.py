@@ -95,6 +95,30 @@ def serve(
         raise misconfigured(faults) from faults
 
 
+class _Lines:
+    """log/gateway.log. On a full disk lines are lost, and how many is told as soon as there is room."""
+
+    def __init__(self, folder: Path) -> None:
+        from twisted.python.logfile import LogFile
+
+        self._file: Any = LogFile(  # type: ignore[no-untyped-call]
+            "gateway.log", str(folder), rotateLength=10_000_000, maxRotatedFiles=5, defaultMode=0o600
+        )
+        self._lost = 0
+
+    def write(self, text: str) -> None:
+        try:
+            if self._lost:
+                self._file.write(f"({self._lost} lines could not be written)\n")
+                self._lost = 0
+            self._file.write(text)
+        except OSError:
+            self._lost += 1
+
+    def flush(self) -> None:
+        """LogFile writes through; what fails is counted above."""
+
+
 def _log_to(settings: NodeSettings) -> Any:
     """Everything into log/gateway.log (10 MB, five old ones), warnings in one line to the terminal as well.
 
@@ -109,7 +133,6 @@ def _log_to(settings: NodeSettings) -> Any:
         globalLogBeginner,
         textFileLogObserver,
     )
-    from twisted.python.logfile import LogFile
     from zope.interface import provider
 
     from gateway.node.rooms import make_folder, unwritable
@@ -117,9 +140,7 @@ def _log_to(settings: NodeSettings) -> Any:
     folder = settings.gateway["log"]
     try:
         make_folder(folder)
-        file: Any = LogFile(  # type: ignore[no-untyped-call]
-            "gateway.log", str(folder), rotateLength=10_000_000, maxRotatedFiles=5, defaultMode=0o600
-        )
+        file: Any = _Lines(folder)
     except OSError as fault:
         raise Misconfigured(str(unwritable(settings.gateway, "log", folder, fault))) from fault
 

@@ -129,8 +129,10 @@ class Health:
             check = defer.Deferred.fromCoroutine(self._locations[name].healthcheck(request))
             result = await check.addTimeout(self._patience, self._clock)
             state = State(True, "", self._clock.seconds() - began, self._wall(), result.details)
-        except (BackendError, defer.TimeoutError, TimeoutError) as fault:
+        except (BackendError, S3Error, defer.TimeoutError, TimeoutError) as fault:
             told = fault if isinstance(fault, BackendError) else BackendDown(f"no answer in {self._patience:g} seconds")
+            if isinstance(fault, S3Error):  # no name could be leased for the probe
+                told = BackendDown(fault.cause or fault.code)
             state = _failed(told, self._clock.seconds() - began, self._wall())
         self.states[name] = state
         self._report(name, state.working)

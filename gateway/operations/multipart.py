@@ -293,10 +293,9 @@ async def abort_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | No
     await gateway.catalogue.uploads.begin_abort(upload.id)
     try:
         await store.end_upload(gateway.location(upload.location), upload.blob)
-    except BackendError as fault:
-        log.warn("upload {id} could not be ended yet: {fault}", id=upload.id, fault=fault)
-    else:
         await gateway.catalogue.uploads.forget(upload.id)
+    except (BackendError, S3Error) as fault:
+        log.warn("upload {id} could not be ended yet: {fault}", id=upload.id, fault=fault)
     return Reply(204)
 
 

@@ -277,6 +277,7 @@ def in_rounds(
     each: int = 20,
     twistd: bool = False,
     told: Callable[[Tally], None] = lambda tally: None,
+    kind: type[Round] = Round,
 ) -> Tally:
     """Do the jobs, in a fresh folder after every ``each`` and after a violation; a control ends with its first.
 
@@ -285,7 +286,7 @@ def in_rounds(
     tally, left = Tally(), deque(jobs)
     while left and not (control and tally.violations):
         place = folder / f"round{len(jobs) - len(left)}"
-        with Round(place, control, twistd) as this:
+        with kind(place, control, twistd) as this:
             try:
                 for _ in range(min(each, len(left))):
                     left.popleft()(this)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cli.offline import in_reactor
-from tests.campaign import blocks, page
+from tests.campaign import blocks, errors, page
 from tests.campaign.histories import history
 from tests.campaign.kills import Round, Tally, in_rounds, jobs_of, loads_of, pairs_of
 from tests.campaign.power import Outcome, check, is_directory, is_file, record, sqlite_normal
@@ -103,6 +103,22 @@ def twistd(plan: Plan) -> list[Line]:
     """The same, with every start from nothing."""
     jobs = loads_of(plan.of(TWISTD), plan.seed + 1)
     return _killed(plan, "the same, each time started by `twistd`", jobs, twistd=True)
+
+
+def disk_errors(plan: Plan) -> list[Line]:
+    """A disk that fails and is mended, under a gateway that lives on."""
+    begun = time.monotonic()
+    with errors.Sick(plan.folder / "count") as this:
+        jobs = errors.jobs_of(this)
+    chosen = random.Random(plan.seed).sample(jobs, plan.of(len(jobs)))
+
+    def line(tally: Tally) -> Line:
+        note = f"{tally.idle} more did not strike; slowest recovery {tally.slowest:.1f} s"
+        what = f"faults of the disk, {len(chosen)} of {len(jobs)}"
+        return Line(what, tally.kills, time.monotonic() - begun, tally.violations, note)
+
+    tally = errors.sick_rounds(plan.folder / "rounds", chosen, lambda tally: plan.told([line(tally)]))
+    return [line(tally)]
 
 
 def histories(plan: Plan) -> list[Line]:
@@ -228,6 +244,7 @@ PHASES: dict[str, Callable[[Plan], list[Line]]] = {
     "power": power,
     "images": images,
     "histories": histories,
+    "errors": disk_errors,
 }
 
 

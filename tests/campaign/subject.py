@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.campaign.nursery import Child, Twistd, nursery
@@ -160,9 +160,19 @@ class Subject:
         """It will die as any of its threads enters that call for the ``number``-th time from now on."""
         self._attach("-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}")
 
-    def count(self) -> None:
+    def fail(self, call: str, error: str, number: int, *, lasting: bool) -> None:
+        """That call fails the ``number``-th time that a thread makes it (``lasting``: and ever after)."""
+        inject = f"inject={call}:error={error}:when={number}{'+' if lasting else ''}"
+        self._attach("-o", str(self.folder / "struck"), "-e", f"trace={call}", "-e", inject)
+
+    def struck(self) -> bool:
+        """Mend the disk; did a call fail?"""
+        self.release()
+        return "(INJECTED)" in (self.folder / "struck").read_text()
+
+    def count(self, calls: Sequence[str] = MUTATING) -> None:
         """Count its system calls until ``counted``."""
-        self._attach("-o", str(self.folder / "calls"), "-e", f"trace={','.join(MUTATING)}")
+        self._attach("-o", str(self.folder / "calls"), "-e", f"trace={','.join(calls)}")
 
     def counted(self) -> dict[str, int]:
         """For each call how often the busiest thread made it."""
