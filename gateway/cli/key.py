@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from gateway.node.read import NodeSettings
 
 
+SHORTEST_SECRET = 16  # shorter ones are guessed from one signed request that somebody overheard
+
+
 @click.group()
 def key() -> None:
     """Add, list and revoke access keys."""
@@ -46,6 +49,8 @@ def add(name: str | None, access_key: str | None, secret_file: Path | None, as_j
             raise click.BadParameter("3 to 128 letters, digits, '.', '_' and '-'", param_hint="--access-key")
         if not drawn[1] or not drawn[1].isprintable() or "\N{REPLACEMENT CHARACTER}" in drawn[1]:
             raise click.BadParameter("one line of text is expected in it", param_hint="--secret-file")
+        if len(drawn[1]) < SHORTEST_SECRET:
+            raise click.BadParameter(f"a secret has at least {SHORTEST_SECRET} characters", param_hint="--secret-file")
 
     async def work(catalogue: Catalogue, settings: NodeSettings) -> Account:
         owner = await account_of(catalogue, name)

@@ -93,9 +93,9 @@ def test_keys_are_drawn_imported_listed_and_revoked(folder: Path, run: Run) -> N
     assert drawn["account"] == "admin" and len(drawn["secret_access_key"]) == 40
     run("account", "add", "alice", *at)
     assert "admin|alice" in run("key", "add", *at, code=2).stderr
-    (folder / "word").write_text("brought along\n")
+    (folder / "word").write_text("brought along by alice\n")
     brought = run("key", "add", "--account", "alice", "--access-key", "AKMINE", "--secret-file", "porch/word", *at)
-    assert "brought along" not in brought.stdout
+    assert "brought along by alice" not in brought.stdout
     (folder / "noise").write_bytes(b"\xff\xfe")
     noise = ("--access-key", "AKNOISE", "--secret-file", "porch/noise")
     assert "one line of text" in run("key", "add", "--account", "alice", *noise, *at, code=2).stderr
