@@ -15,7 +15,7 @@ TESTS ?=
 LANES ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(LANES) --dist loadfile
 
-.PHONY: demo test test-long campaign bench lint docs lock clean
+.PHONY: demo test test-long campaign bench compatibility lint docs lock clean
 .DELETE_ON_ERROR:
 
 demo: .make/runtime
@@ -46,6 +46,12 @@ campaign: .make/test
 BENCH ?=
 bench: .make/test .make/servers
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# The acceptance tests on every storage; draws docs/compatibility.md.
+compatibility: .make/test .make/servers .make/azurite
+	rm -rf .make/compatibility
+	-GATEWAY_COMPATIBILITY=.make/compatibility $(BIN)/pytest tests/acceptance --ignore tests/acceptance/clients
+	$(BIN)/python -m tests.acceptance.compatibility .make/compatibility docs/compatibility.md
 
 lint: .make/test
 	$(BIN)/ruff check .

@@ -1,8 +1,8 @@
 """A live gateway process, and the clients that judge it from outside.
 
-Every suite runs once per backend (memory, local). ``ACCEPTANCE_ENDPOINT`` (with ``ACCEPTANCE_ACCESS_KEY`` and
-``ACCEPTANCE_SECRET_KEY``; a second account's in ``ACCEPTANCE_OTHER_...``) aims the suite at another S3 server instead,
-to judge the tests themselves.
+Every suite runs on every backend; matrix.py says how much of it when. ``ACCEPTANCE_ENDPOINT`` (with
+``ACCEPTANCE_ACCESS_KEY`` and ``ACCEPTANCE_SECRET_KEY``; a second account's in ``ACCEPTANCE_OTHER_...``) aims the suite
+at another S3 server instead, to judge the tests themselves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +30,33 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from gateway.testing.server import LiveGateway
+from tests.acceptance import matrix
+from tests.acceptance.compatibility import Record
+from tests.servers.storages import kept_on
+
 ELSEWHERE = os.environ.get("ACCEPTANCE_ENDPOINT", "")
-BACKENDS = ("elsewhere",) if ELSEWHERE else ("memory", "local")
+BACKENDS = ("elsewhere",) if ELSEWHERE else matrix.BACKENDS
+
+
+RECORD = Record()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    matrix.forgive(items)
+    matrix.select(config, items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    RECORD.report(item, matrix.storage_of(item), report)
+    return report
+
+
+def pytest_sessionfinish() -> None:
+    if matrix.RECORDS:
+        RECORD.keep(Path(matrix.RECORDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +114,23 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         keys = os.environ["ACCEPTANCE_ACCESS_KEY"], os.environ["ACCEPTANCE_SECRET_KEY"]
         yield Site(ELSEWHERE, *keys, region="us-east-1", backend="elsewhere")
         return
-    from gateway.testing.server import LiveGateway  # not needed, and perhaps not built, where we aim elsewhere
-
     folder = tmp_path_factory.mktemp(f"gateway-{request.param}")
-    with LiveGateway(folder, backend=request.param) as live:
-        yield Site(
-            endpoint=live.endpoint,
-            access_key=live.access_key,
-            secret_key=live.secret_key,
-            region=live.region,
-            backend=request.param,
-            pid=live.pid,
-            config=live.config_file,
-        )
+    with kept_on(request.param) as kept:
+        with LiveGateway(folder, kept.backend, storage=kept.settings, secrets=kept.secrets) as live:
+            yield Site(
+                endpoint=live.endpoint,
+                access_key=live.access_key,
+                secret_key=live.secret_key,
+                region=live.region,
+                backend=request.param,
+                pid=live.pid,
+                config=live.config_file,
+            )
+        logged = list(matrix.answers(folder / "log" / "access.log"))
+        RECORD.column(request.param).server = kept.server
+        RECORD.column(request.param).asked = [(came, operation) for came, operation, _ in logged]
+        if matrix.is_whole(request.session) and (missing := matrix.never_answered(logged)):
+            pytest.fail(f"on {request.param} never succeeded: {', '.join(missing)}: see EACH in matrix.py")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,97 @@
+"""Which acceptance tests run on which storage.
+
+memory and local: every test, every day. The clouds: with GATEWAY_LONG=1 (`make test-long`) and for the page
+docs/compatibility.md everything, on further servers, too; every day a third of each file's tests per cloud, and another
+third on the next cloud, so that each test runs on some cloud and each file on all. ``site`` in conftest.py fails at its
+end where an operation was never answered on its storage. GATEWAY_STORAGES="memory cloud.s3@moto" runs on just these.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gateway.operations import OPERATIONS
+from gateway.operations.unset_settings import OPERATIONS as NEVER_SET
+from tests.servers.storages import MORE, STORAGES
+
+HERE = Path(__file__).parent
+RECORDS = os.environ.get("GATEWAY_COMPATIBILITY", "")  # the folder for what compatibility.py reads
+NAMED = tuple(os.environ.get("GATEWAY_STORAGES", "").split())
+EVERYTHING = bool(RECORDS or NAMED) or os.environ.get("GATEWAY_LONG") == "1"
+BACKENDS = NAMED or ((*STORAGES, *MORE) if EVERYTHING else tuple(STORAGES))
+CLOUDS = tuple(name for name in BACKENDS if name.startswith("cloud."))
+EACH = 3
+# What a server cannot do, whoever asks it.
+UNFIT = {
+    ("cloud.s3", "cloud.gcp"): (
+        "Ceph's RADOS Gateway answers InvalidPart where a part that was sent is left out at the end",
+        {
+            "test_only_chosen_parts_count",
+            "test_a_small_part_before_the_last",
+            "test_multipart_upload_contents_and_small",
+        },
+    ),
+}
+# What asks the storage for something; settings that nobody made are answered from the catalogue.
+ASK_STORAGE = frozenset(OPERATIONS) - frozenset(NEVER_SET)
+
+
+def share(count: int, cloud: int) -> set[int]:
+    """Which of a file's ``count`` tests run on the cloud of that number: every third one, at least one."""
+    return {at for at in range(count) if (at + cloud) % EACH == 0} or {cloud % count}
+
+
+def storage_of(item: pytest.Item) -> str:
+    """The storage that a test runs on, "" where it has none of the matrix."""
+    return str(getattr(getattr(item, "callspec", None), "params", {}).get("site", ""))
+
+
+def forgive(items: Iterable[pytest.Item]) -> None:
+    """Expect what the real servers cannot do to fail, each time."""
+    for names, (reason, tests) in UNFIT.items():
+        for item in items:
+            if storage_of(item) in names and getattr(item, "originalname", "") in tests:
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+
+
+def select(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not run every day, unless somebody names a test."""
+    if EVERYTHING or any("::" in word for word in config.args):
+        return
+    files: dict[tuple[str, Path], list[pytest.Item]] = {}
+    for item in items:
+        if HERE in item.path.parents and storage_of(item) in CLOUDS:
+            files.setdefault((storage_of(item), item.path), []).append(item)
+    left_out = set()
+    for (name, _), found in files.items():
+        chosen = share(len(found), CLOUDS.index(name))
+        left_out |= {item for at, item in enumerate(found) if at not in chosen}
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def is_whole(session: pytest.Session) -> bool:
+    """Whether every file of the matrix runs, with nothing left out but by ``select``, and nothing failed so far."""
+    option = session.config.option
+    if option.keyword or option.markexpr or getattr(option, "lf", False) or session.testsfailed:
+        return False
+    return {*HERE.glob("test_*.py")} <= {item.path for item in session.items}
+
+
+def answers(log: Path) -> Iterator[tuple[float, str, int]]:
+    """When each request came, its operation and its status, from a gateway's access log."""
+    for line in log.read_text().splitlines():
+        told: Mapping[str, object] = json.loads(line)
+        came = datetime.fromisoformat(str(told["time"])).astimezone(UTC).timestamp()
+        yield came, str(told["operation"]), int(str(told["status"]))
+
+
+def never_answered(logged: Iterable[tuple[float, str, int]]) -> list[str]:
+    """Operations that ask the storage for something and never succeeded."""
+    return sorted(ASK_STORAGE - {operation for _, operation, status in logged if status < 300})
