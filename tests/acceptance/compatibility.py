@@ -114,10 +114,14 @@ class Record(dict[str, Column]):
             self.column(storage).ran.append(ran)
 
     def keep(self, folder: Path) -> None:
-        """One file for each storage."""
+        """One file for each storage; what an earlier run found of other tests stays in it."""
         folder.mkdir(parents=True, exist_ok=True)
+        before = self.kept(folder)
         for name, column in self.items():
-            column.asked.sort()
+            old = before.get(name, Column())
+            again = {each.test for each in column.ran}
+            column.ran = [*(each for each in old.ran if each.test not in again), *column.ran]
+            column.asked = sorted([*old.asked, *column.asked])
             (folder / f"{name}.json").write_text(json.dumps(asdict(column)))
 
     @classmethod

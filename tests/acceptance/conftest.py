@@ -7,38 +7,30 @@ at another S3 server instead, to judge the tests themselves.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import re
-import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from botocore.auth import HmacV1Auth, S3SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from gateway.testing.server import LiveGateway
 from tests.acceptance import matrix
 from tests.acceptance.compatibility import Record
+from tests.acceptance.raw import Raw, Site
 from tests.servers.storages import kept_on
 
 ELSEWHERE = os.environ.get("ACCEPTANCE_ENDPOINT", "")
 BACKENDS = ("elsewhere",) if ELSEWHERE else matrix.BACKENDS
-
-
 RECORD = Record()
 
 
@@ -57,39 +49,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_sessionfinish() -> None:
     if matrix.RECORDS:
         RECORD.keep(Path(matrix.RECORDS))
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One S3 endpoint and a key pair. ``pid`` is 0 where the server is not ours; ``config`` its tahoe.cfg."""
-
-    endpoint: str
-    access_key: str
-    secret_key: str
-    region: str
-    backend: str
-    pid: int = 0
-    config: Path = Path()
-
-    @property
-    def authority(self) -> str:
-        return urlsplit(self.endpoint).netloc
-
-
-@dataclass(frozen=True, slots=True)
-class RawReply:
-    """``first_status`` differs from ``status`` where an interim reply (100) came first."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    first_status: int
-
-    @property
-    def code(self) -> str:
-        """The S3 error code, "" where the body holds none."""
-        found = re.search(rb"<Code>([^<]*)</Code>", self.body)
-        return found[1].decode() if found else ""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -130,7 +89,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         RECORD.column(request.param).server = kept.server
         RECORD.column(request.param).asked = [(came, operation) for came, operation, _ in logged]
         if matrix.is_whole(request.session) and (missing := matrix.never_answered(logged)):
-            pytest.fail(f"on {request.param} never succeeded: {', '.join(missing)}: see EACH in matrix.py")
+            pytest.fail(f"on {request.param} never succeeded: {', '.join(missing)}: see EVERYWHERE in matrix.py")
 
 
 @pytest.fixture(scope="session")
@@ -229,88 +188,6 @@ def refuses() -> Callable[[str, int], AbstractContextManager[Any]]:
         assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
 
     return expect
-
-
-class SayingPayload(S3SigV4Auth):  # type: ignore[misc]
-    """SigV4 that states a payload hash of our choice, where botocore would compute it."""
-
-    def __init__(self, credentials: Credentials, region: str, says: str | None) -> None:
-        super().__init__(credentials, "s3", region)
-        self._says = says
-
-    def payload(self, request: AWSRequest) -> str:
-        return str(super().payload(request)) if self._says is None else self._says
-
-
-class Raw:
-    """Signed requests whose every byte is ours: botocore signs, a bare connection sends."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-
-    def sign(
-        self,
-        method: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        payload: str | None = None,
-        version: str = "v4",
-    ) -> dict[str, str]:
-        """The request's headers with Authorization. ``payload`` overrides x-amz-content-sha256."""
-        site = self.site
-        request = AWSRequest(method, site.endpoint + target, headers=dict(headers), data=body)
-        credentials = Credentials(site.access_key, site.secret_key)
-        if version == "v2":
-            request.auth_path = target.partition("?")[0]  # path style: the path names the bucket
-            HmacV1Auth(credentials).add_auth(request)
-        else:
-            SayingPayload(credentials, site.region, payload).add_auth(request)
-        return dict(request.headers.items())
-
-    def __call__(
-        self,
-        method: str,
-        target: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
-        payload: str | None = None,
-        version: str = "v4",
-        signed: bool = True,
-        after: Mapping[str, str] | None = None,
-        drop: tuple[str, ...] = (),
-        announce: int | None = None,
-    ) -> RawReply:
-        """Send one request. ``target`` is percent-encoded. ``after``: headers set after signing; ``drop``: left out
-        after signing. ``announce``: the Content-Length told, while ``body`` is what is really sent."""
-        sent = {"Host": self.site.authority, **(headers or {})}
-        if signed:
-            sent = self.sign(method, target, sent, body, payload, version)
-        if body or announce is not None or method in ("PUT", "POST"):
-            sent["Content-Length"] = str(len(body) if announce is None else announce)
-        for name, value in (after or {}).items():
-            sent = {known: text for known, text in sent.items() if known.lower() != name.lower()}
-            sent[name] = value
-        dropped = {name.lower() for name in drop}
-        lines = [f"{name}: {value}" for name, value in sent.items() if name.lower() not in dropped]
-        head = "\r\n".join([f"{method} {target} HTTP/1.1", *lines, "", ""])
-        return self.bytes(head.encode("utf-8") + body, method)
-
-    def bytes(self, data: bytes, method: str = "GET") -> RawReply:
-        """Send these very bytes on a connection of their own and read one reply."""
-        place = urlsplit(self.site.endpoint)
-        with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
-            connection.sendall(data)
-            first = connection.recv(12, socket.MSG_PEEK | socket.MSG_WAITALL)
-            reply = http.client.HTTPResponse(connection, method=method)
-            try:
-                reply.begin()
-                body = reply.read()
-            finally:
-                reply.close()
-        headers = {name.lower(): value for name, value in reply.getheaders()}
-        return RawReply(reply.status, headers, body, int(first[9:12]))
 
 
 @pytest.fixture(scope="session")

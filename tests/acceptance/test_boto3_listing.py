@@ -177,8 +177,9 @@ def test_a_bucket_that_is_not_there(s3: Any, refuses: Callable[..., Any]) -> Non
 
 def test_more_than_a_thousand_keys(s3: Any, bucket: str, raw: Any) -> None:
     keys = [f"{number:05d}" for number in range(1005)]
-    for key in keys:
-        assert raw("PUT", f"/{bucket}/{key}").status == 200
+    s3.put_object(Bucket=bucket, Key=keys[0], Body=b"x")
+    for key in keys[1:]:  # copies of one object: what is asked for is the list, and no storage need be busy for it
+        assert raw("PUT", f"/{bucket}/{key}", headers={"x-amz-copy-source": f"/{bucket}/{keys[0]}"}).status == 200
     pages = list(walk(s3, bucket))
     assert [page["KeyCount"] for page in pages] == [1000, 5]
     assert [key for page in pages for key in names(page)[0]] == keys

@@ -15,6 +15,7 @@ NOT_SET_ON_BUCKET = {
     "get_bucket_policy": "NoSuchBucketPolicy",
     "get_bucket_policy_status": "NoSuchBucketPolicy",
     "get_bucket_cors": "NoSuchCORSConfiguration",
+    "get_bucket_encryption": "ServerSideEncryptionConfigurationNotFoundError",
     "get_bucket_lifecycle_configuration": "NoSuchLifecycleConfiguration",
     "get_bucket_tagging": "NoSuchTagSet",
     "get_bucket_website": "NoSuchWebsiteConfiguration",
@@ -29,6 +30,15 @@ NOT_SET_ON_BUCKET = {
 def test_a_setting_that_a_bucket_never_had(s3: Any, bucket: str, refuses: Callable[..., Any], name: str) -> None:
     with refuses(NOT_SET_ON_BUCKET[name], 404):
         getattr(s3, name)(Bucket=bucket)
+
+
+@pytest.mark.parametrize("kind", ["analytics", "intelligent_tiering", "inventory", "metrics"])
+def test_named_settings_that_a_bucket_never_had(s3: Any, bucket: str, refuses: Callable[..., Any], kind: str) -> None:
+    with refuses("NoSuchConfiguration", 404):
+        getattr(s3, f"get_bucket_{kind}_configuration")(Bucket=bucket, Id="any")
+    page = getattr(s3, f"list_bucket_{kind}_configurations")(Bucket=bucket)
+    page.pop("ResponseMetadata")
+    assert page == {"IsTruncated": False}
 
 
 EMPTY_ON_BUCKET: dict[str, dict[str, Any]] = {
@@ -52,6 +62,17 @@ def test_an_object_without_tags(s3: Any, bucket: str, refuses: Callable[..., Any
     assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == []
     with refuses("NoSuchKey", 404):
         s3.get_object_tagging(Bucket=bucket, Key="none")
+
+
+@pytest.mark.parametrize("name", ["get_object_retention", "get_object_legal_hold"])
+def test_a_bucket_without_locks_keeps_no_object_locked(
+    s3: Any, bucket: str, refuses: Callable[..., Any], name: str
+) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    with refuses("InvalidRequest", 400):
+        getattr(s3, name)(Bucket=bucket, Key="k")
+    with refuses("NoSuchKey", 404):
+        getattr(s3, name)(Bucket=bucket, Key="none")
 
 
 def test_the_owner_has_full_control(s3: Any, bucket: str, refuses: Callable[..., Any]) -> None:

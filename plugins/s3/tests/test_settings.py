@@ -121,10 +121,12 @@ async def test_a_missing_bucket_is_told(moto: Any, swift: Any, rgw: Any) -> None
         assert raised.value.key == "s3.bucket" and "bucket" in raised.value.fix
 
 
-@pytest.mark.parametrize(("key", "secret", "word"), [("test:tester", "wrong", "secret"), ("nobody", "x", "key")])
+@pytest.mark.parametrize("server", ["swift", "rgw"])
+@pytest.mark.parametrize(("key", "secret", "word"), [("", "wrong", "secret"), ("nobody", "x", "key")])
 @pytest_twisted.ensureDeferred
-async def test_wrong_credentials_are_told(swift: Any, key: str, secret: str, word: str) -> None:
-    written = {"s3.url": swift.url, "s3.bucket": swift.bucket(), "s3.access_key_id": key}
+async def test_wrong_credentials_are_told(request: Any, server: str, key: str, secret: str, word: str) -> None:
+    target = request.getfixturevalue(server)
+    written = {"s3.url": target.url, "s3.bucket": target.bucket(), "s3.access_key_id": key or target.access_key}
     backend = S3Backend(Values.of(S3Backend.settings, written, secrets={"s3secret": secret}))
     with pytest.raises(BackendUnfit) as raised:
         await backend.open()
