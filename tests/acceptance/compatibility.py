@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.servers.storages import MORE, STORAGES
 
 # One file of tests is one family of behaviours.
 FAMILIES = {
+    "test_every_operation": "boto3: every operation once",
     "test_boto3_buckets": "boto3: buckets and who owns them",
     "test_boto3_objects": "boto3: put, get, head and delete",
     "test_boto3_checksums": "boto3: checksums of single puts",
@@ -163,6 +164,13 @@ class Record(dict[str, Column]):
         missed = [each for column in self.values() for each in column.ran if each.outcome != "passed"]
         lines = [f"- `{each.test}`: {each.reason}" for each in missed]
         return "\n".join(lines or ["Everything that ran passed."]) + "\n"
+
+
+def answers(log: Path) -> Iterator[tuple[float, str]]:
+    """When each request came, and for which operation, from a gateway's access log."""
+    for line in log.read_text().splitlines():
+        told = json.loads(line)
+        yield datetime.fromisoformat(told["time"]).timestamp(), told["operation"]
 
 
 def _cell(passed: Sequence[bool]) -> str:

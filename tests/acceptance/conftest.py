@@ -7,14 +7,10 @@ at another S3 server instead, to judge the tests themselves.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +19,11 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from gateway.testing.server import LiveGateway
 from tests.acceptance import matrix
 from tests.acceptance.compatibility import Record
 from tests.acceptance.raw import Raw, Site
-from tests.servers.storages import kept_on
+from tests.acceptance.sites import ELSEWHERE, Sites
 
-ELSEWHERE = os.environ.get("ACCEPTANCE_ENDPOINT", "")
 BACKENDS = ("elsewhere",) if ELSEWHERE else matrix.BACKENDS
 RECORD = Record()
 
@@ -66,30 +60,17 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(scope="session")
+def sites(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    running = Sites(tmp_path_factory.mktemp, RECORD)
+    yield running
+    running.close()
+
+
 @pytest.fixture(scope="session", params=BACKENDS)
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, sites: Sites) -> Site:
     """A gateway process of its own, kept for all tests of one backend."""
-    if ELSEWHERE:
-        keys = os.environ["ACCEPTANCE_ACCESS_KEY"], os.environ["ACCEPTANCE_SECRET_KEY"]
-        yield Site(ELSEWHERE, *keys, region="us-east-1", backend="elsewhere")
-        return
-    folder = tmp_path_factory.mktemp(f"gateway-{request.param}")
-    with kept_on(request.param) as kept:
-        with LiveGateway(folder, kept.backend, storage=kept.settings, secrets=kept.secrets) as live:
-            yield Site(
-                endpoint=live.endpoint,
-                access_key=live.access_key,
-                secret_key=live.secret_key,
-                region=live.region,
-                backend=request.param,
-                pid=live.pid,
-                config=live.config_file,
-            )
-        logged = list(matrix.answers(folder / "log" / "access.log"))
-        RECORD.column(request.param).server = kept.server
-        RECORD.column(request.param).asked = [(came, operation) for came, operation, _ in logged]
-        if matrix.is_whole(request.session) and (missing := matrix.never_answered(logged)):
-            pytest.fail(f"on {request.param} never succeeded: {', '.join(missing)}: see EVERYWHERE in matrix.py")
+    return sites[request.param]
 
 
 @pytest.fixture(scope="session")
@@ -132,21 +113,10 @@ def lax_s3(site: Site, make_client: Callable[..., Any]) -> Iterator[Any]:
     client.close()
 
 
-def gateway(words: list[str], site: Site) -> str:
-    """What the ``gateway`` command prints."""
-    command = [sys.executable, "-m", "gateway", *words, "-c", str(site.config)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
 @pytest.fixture(scope="session")
-def other_site(site: Site) -> Site:
+def other_site(site: Site, sites: Sites) -> Site:
     """A second account of the same gateway, with a key of its own."""
-    if ELSEWHERE:
-        keys = os.environ["ACCEPTANCE_OTHER_ACCESS_KEY"], os.environ["ACCEPTANCE_OTHER_SECRET_KEY"]
-        return replace(site, access_key=keys[0], secret_key=keys[1])
-    gateway(["account", "add", "other"], site)
-    made = json.loads(gateway(["key", "add", "--account", "other", "--json"], site))
-    return replace(site, access_key=made["access_key_id"], secret_key=made["secret_access_key"])
+    return sites.other(site.backend)
 
 
 @pytest.fixture(scope="session")

@@ -2,23 +2,18 @@
 
 memory and local: every test, every day. The clouds: with GATEWAY_LONG=1 (`make test-long`) and for the page
 docs/compatibility.md everything, on further servers, too. Every day the tests of each file are dealt out to the clouds
-like cards, so that each test runs on one of them and each file on all; EVERYWHERE are those that run on each cloud.
-``site`` in conftest.py fails at its end where an operation was never answered on its storage.
+like cards, so that each test runs on one of them and each file on all; test_every_operation.py runs on each.
 GATEWAY_STORAGES="memory cloud.s3@moto" runs everything on just these.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from gateway.operations import OPERATIONS
-from gateway.operations.unset_settings import OPERATIONS as NEVER_SET
 from tests.servers.storages import MORE, STORAGES
 
 HERE = Path(__file__).parent
@@ -27,16 +22,7 @@ NAMED = tuple(os.environ.get("GATEWAY_STORAGES", "").split())
 EVERYTHING = bool(RECORDS or NAMED) or os.environ.get("GATEWAY_LONG") == "1"
 BACKENDS = NAMED or ((*STORAGES, *MORE) if EVERYTHING else tuple(STORAGES))
 CLOUDS = tuple(name for name in BACKENDS if name.startswith("cloud."))
-EVERYWHERE = {
-    "test_the_owner_has_full_control",
-    "test_a_setting_that_a_bucket_never_had",
-    "test_a_setting_that_is_empty_until_set",
-    "test_named_settings_that_a_bucket_never_had",
-    "test_a_bucket_without_locks_keeps_no_object_locked",
-    "test_an_object_without_tags",
-    "test_the_parts_of_an_upload",
-    "test_uploads_by_prefix_delimiter_and_page",
-}
+EVERYWHERE = {"test_every_operation_is_answered"}
 # What a server cannot do, whoever asks it.
 UNFIT = {
     ("cloud.s3", "cloud.gcp"): (
@@ -74,11 +60,8 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
         return
     files: dict[tuple[str, Path], list[pytest.Item]] = {}
     for item in items:
-        if (
-            HERE in item.path.parents
-            and storage_of(item) in CLOUDS
-            and getattr(item, "originalname", "") not in EVERYWHERE
-        ):
+        dealt = storage_of(item) in CLOUDS and getattr(item, "originalname", "") not in EVERYWHERE
+        if dealt and HERE in item.path.parents:
             files.setdefault((storage_of(item), item.path), []).append(item)
     left_out = set()
     for (name, _), found in files.items():
@@ -86,25 +69,3 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
         left_out |= {item for at, item in enumerate(found) if at not in chosen}
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
-
-
-def is_whole(session: pytest.Session) -> bool:
-    """Whether every file of the matrix runs, with nothing left out but by ``select``, and nothing failed so far."""
-    option = session.config.option
-    if option.keyword or option.markexpr or getattr(option, "lf", False) or session.testsfailed:
-        return False
-    return {*HERE.glob("test_*.py")} <= {item.path for item in session.items}
-
-
-def answers(log: Path) -> Iterator[tuple[float, str, int]]:
-    """When each request came, its operation and its status, from a gateway's access log."""
-    for line in log.read_text().splitlines():
-        told: Mapping[str, object] = json.loads(line)
-        came = datetime.fromisoformat(str(told["time"])).astimezone(UTC).timestamp()
-        yield came, str(told["operation"]), int(str(told["status"]))
-
-
-def never_answered(logged: Iterable[tuple[float, str, int]]) -> list[str]:
-    """Operations that never succeeded; a setting that nobody made may well be answered with an error."""
-    fine = {operation for _, operation, status in logged if status < 300 or (operation in NEVER_SET and status < 500)}
-    return sorted(set(OPERATIONS) - fine)

@@ -49,12 +49,6 @@ def test_each_file_of_the_matrix_is_collected_for_each_storage() -> None:
         assert 0.25 < share < 0.35, cloud
 
 
-def test_an_operation_that_only_failed_was_never_answered() -> None:
-    told = [(1.0, name, 200) for name in OPERATIONS if name not in ("GetObject", "GetBucketCors")]
-    assert matrix.never_answered([*told, (2.0, "GetObject", 404), (3.0, "GetBucketCors", 404)]) == ["GetObject"]
-    assert "GetBucketCors" in matrix.never_answered([*told, (3.0, "GetBucketCors", 500)])
-
-
 def test_every_file_is_a_family_of_the_page() -> None:
     files = {
         file.stem for file in matrix.HERE.glob("test_*.py") if "site" in file.read_text() or "s3:" in file.read_text()
