@@ -47,7 +47,7 @@ FAMILIES = {
     "test_limits": "S3's limits",
     "test_odd_keys": "odd keys, byte for byte",
     "test_presigned": "presigned URLs",
-    "test_signature_v2": "Signature V2 refused by default",
+    "test_signature_v2": "Signature V2",
     "test_signed_chunks": "uploads in signed chunks",
     "test_streaming_memory": "1 GiB in little memory",
     "test_subresources": "sub-resources that nobody set",
@@ -56,8 +56,8 @@ _EXPLAINED = """# Compatibility
 
 What the acceptance tests (boto3, aws-cli, rclone and requests written byte by byte) found, the same tests on every
 storage. A number is how many passed; where not all did it says of how many, and why is told at
-[the end](#what-did-not-pass). "-" means that no such test ran there. `make compatibility` runs them all, and writes
-this page from what it saw.
+[the end](#what-did-not-pass). "-" means that no such test ran there. Behind an `@` stands another server for the same
+backend. `make compatibility` runs them all, and writes this page from what it saw.
 """
 _HONEST = """None of it ran against the vendors' own services: not Amazon S3, Google Cloud Storage, Azure or Rackspace.
 Whoever has an account can try a backend on them with `gateway check-backend` (see the plugin's README).
