@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -190,4 +191,32 @@ async def test_what_a_put_kept_was_synced_before_and_after_it_got_its_name(own: 
         *("open", "write", "fsync", "posix-rename", "fsync", "close"),
         *("open", "write", "fsync", "rename", "fsync", "close"),
     ]
+    await backend.close()
+
+
+@pytest.fixture
+def small_disk(own: Any) -> Iterator[None]:
+    """The user's home is a file system of 1 MiB."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        if os.environ.get("CI") == "true":
+            pytest.fail("mounting needs root")
+        pytest.skip("mounting needs root")
+    words = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=777", "tmpfs", str(own.home)]
+    subprocess.run(words, check=True, capture_output=True)
+    yield
+    subprocess.run(["umount", "-l", str(own.home)], check=True, capture_output=True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk_is_told_apart_and_leaves_nothing(own: Any, small_disk: None) -> None:
+    backend = built(own)
+    await backend.open()
+    small = api.PutRequest(name="small", body=api.BytesBody(b"small"), size=5)
+    await backend.put(small)
+    with pytest.raises(api.BackendFull, match="bytes left"):
+        await backend.put(a_put())
+    assert list((own.home / "drafts").iterdir()) == []
+    assert await fetched(backend, "small") == b"small"
+    await backend.delete(api.DeleteRequest(name="small"))
+    await backend.put(api.PutRequest(name="small", body=api.BytesBody(b"again"), size=5))
     await backend.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import os
 import random
@@ -214,3 +215,16 @@ def test_what_is_for_local_eyes_stays_closed(front: str) -> None:
         urllib.request.urlopen(f"{front}/_/metrics", timeout=60)
     assert refused.value.code == 403
     refused.value.close()
+
+
+def test_bodies_stream_through(front: str, s3: Any, bucket: str) -> None:
+    """A refusal comes while most of the body is still to be sent: nobody in between waits for the whole."""
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "key"})
+    path = url.removeprefix(front).replace("X-Amz-Signature=", "X-Amz-Signature=0")
+    connection = http.client.HTTPConnection(front.removeprefix("http://"), timeout=60)
+    connection.putrequest("PUT", path)
+    connection.putheader("Content-Length", str(SIZE))
+    connection.endheaders(bytes(1000))
+    reply = connection.getresponse()
+    assert (reply.status, b"SignatureDoesNotMatch" in reply.read()) == (403, True)
+    connection.close()
