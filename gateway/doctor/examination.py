@@ -35,6 +35,6 @@ async def examine(path: Path, reactor: Any) -> AsyncIterator[Finding]:
             yield finding
     async for finding in doors.look(patient, reactor):
         yield finding
-    async for finding in places.look(patient):
+    async for finding in places.look(patient, reactor):
         yield finding
     yield machine.jumped(time.time() - time.monotonic() - offset, _JUMP)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import re
 import socket
 import ssl
@@ -13,23 +12,19 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.bodies import BytesBody, contents
 from gateway.catalogue.soundness import identity
 from gateway.doctor.finding import FAULT, FINE, WARNING, Finding, Patient
 from gateway.doctor.machine import CLOCK
-from gateway.errors import BackendBusy, BackendDenied, BackendDown, BackendError, BackendFull, BackendUnfit
-from gateway.model import DeleteRequest, GetRequest, ListRequest, PutRequest
+from gateway.node.inspect import UNKNOWN
+from gateway.node.online import try_place
 from gateway.node.read import Place
-from gateway.node.rooms import build
-from gateway.plugins.marker import compare, peek
-from gateway.settings import ConfigurationFault
+from gateway.plugins.marker import Mark
 
 _PATIENCE = 15.0  # seconds for a host to answer
 _WRONG, _ODD = 600.0, 30.0  # seconds of difference: clouds refuse at 900
-_TEXT = b"gateway doctor"
 
 
-async def look(patient: Patient) -> AsyncIterator[Finding]:
+async def look(patient: Patient, reactor: Any) -> AsyncIterator[Finding]:
     for place in patient.reading.places:
         reached = True
         for url in _urls(place):
@@ -37,7 +32,7 @@ async def look(patient: Patient) -> AsyncIterator[Finding]:
             reached = (reached and finding.state != FAULT) or finding.check == "clock"
             yield finding
         if reached:
-            yield await _try(patient, place)
+            yield await _try(patient, place, reactor)
 
 
 def _urls(place: Place) -> list[str]:
@@ -96,60 +91,39 @@ def skew(check: str, who: str, moment: float | None) -> Finding:
     return Finding(check, FINE, f"agrees with {who}")
 
 
-async def _try(patient: Patient, place: Place) -> Finding:
-    """What a gateway does, once: list, write, read and delete a blob of our own."""
-    name = f"location {place.name}"
-    try:
-        location = build(place)
-    except ConfigurationFault as fault:
-        return Finding(name, FAULT, fault.seen, fault.fix)
-    probe, began, step = f"doctor{os.getpid()}", time.monotonic(), "open"
-    try:
-        await location.open()
-        mark, ours = await peek(location), patient.values and identity(patient.values["data"])
-        if mark is not None and ours:
-            compare(location, mark, *ours)
-        step = "list"
-        await location.list(ListRequest(prefix=probe))
-        step = "put"
-        await location.put(PutRequest(name=probe, body=BytesBody(_TEXT), size=len(_TEXT)))
-        try:
-            step = "get"
-            same = await contents(await location.get(GetRequest(name=probe))) == _TEXT
-        finally:
-            step = "delete" if step == "get" else step
-            await location.delete(DeleteRequest(name=probe))
-    except BackendError as fault:
-        told = _plain(str(fault)) or type(fault).__name__
-        return Finding(name, FAULT, f"{place.kind}: {step} fails: {told}", _mend(patient, place, step, fault))
-    finally:
-        await location.close()
-    if not same:
-        return Finding(name, FAULT, f"{place.kind}: it gives back other bytes than it got", "replace the storage")
-    took = (time.monotonic() - began) * 1000
-    return Finding(name, FINE, f"{place.kind}: list, put, get and delete in {took:.0f} ms")
+async def _try(patient: Patient, place: Place, reactor: Any) -> Finding:
+    """What a gateway does, once, as `gateway check --online` tries it."""
+    assert patient.values is not None
+    name, data = f"location {place.name}", patient.values["data"]
+    known = identity(data)
+    ours = Mark(*known) if known else (UNKNOWN if (data / "catalogue.sqlite").exists() else None)
+    trial = await try_place(place, ours, patient.served_by is not None, reactor.seconds)
+    if trial.left_out:
+        return Finding(name, FINE, f"{place.kind}: {trial.left_out}")
+    if trial.refused:
+        steps, (why, *_) = ", ".join(trial.refused), trial.refused.values()
+        return Finding(name, FAULT, f"{place.kind}: {steps} refused: {_plain(why)}", _let(patient, place, steps))
+    if trial.fault is None:
+        return Finding(name, FINE, f"{place.kind}: {trial.done}")
+    fix, urls = trial.fault.fix, _urls(place)
+    if trial.silent:
+        fix = f"curl -v {urls[0]}" if urls else f"gateway check --online -c {patient.path}"
+    elif "denied" in trial.fault.seen.lower() or "key" in fix:
+        fix = f"{fix}; or {_let(patient, place, 'do all of it')}"
+    return Finding(name, FAULT, f"{place.kind}: {_plain(trial.fault.seen)}", fix)
+
+
+def _let(patient: Patient, place: Place, steps: str) -> str:
+    """The command that gives us the right, or another key."""
+    prefix = "" if place.name == "storage" else f"{place.name}."
+    files = [f"private/{prefix}{secret.file}" for secret in getattr(place.backend, "secrets", ())]
+    if not files:
+        return f"chown and chmod what [{place.name}] names, so that the gateway may {steps} there"
+    other = f"install -m 600 NEW-SECRET {patient.folder / files[0]}"
+    return f"let its key {steps} (rights: list, read, write, delete), or give us another: {other}"
 
 
 def _plain(told: str) -> str:
     """Without the XML that some services answer with."""
     found = re.search(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", told)
     return f"{told.partition('<')[0]}{found[1]}: {found[2]}" if found else told
-
-
-def _mend(patient: Patient, place: Place, step: str, fault: BackendError) -> str:
-    """The command that mends what a storage refuses."""
-    urls: list[Any] = _urls(place)
-    prefix = "" if place.name == "storage" else f"{place.name}."
-    files = [f"private/{prefix}{secret.file}" for secret in getattr(place.backend, "secrets", ())]
-    keys = f"install -m 600 NEW-SECRET {patient.folder / files[0]}" if files else ""
-    if isinstance(fault, BackendUnfit) and fault.fix:
-        return f"{fault.fix}; for another key: {keys}" if keys and "key" in fault.fix else fault.fix
-    if isinstance(fault, BackendDenied):
-        if not files:
-            return f"chown and chmod what [{place.name}] names, so that the gateway may {step} there"
-        return f"let its key {step} there (rights: list, put, get, delete), or give us another key: {keys}"
-    if isinstance(fault, BackendFull):
-        return "make room in the storage, or name another one"
-    if isinstance(fault, BackendDown | BackendBusy):
-        return f"curl -v {urls[0]}" if urls else f"gateway check -c {patient.path}"
-    return f"correct its section, then: gateway check -c {patient.path}"

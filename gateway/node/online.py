@@ -56,7 +56,7 @@ async def try_online(path: Path, reactor: Any) -> list[Trial]:
     if reading.faults:
         raise ConfigurationFaults(reading.faults)
     served = _is_served(reading.gateway["data"])
-    return [await _try(place, ours, served, reactor.seconds) for place in reading.places]
+    return [await try_place(place, ours, served, reactor.seconds) for place in reading.places]
 
 
 def _is_served(data: Path) -> bool:
@@ -69,7 +69,8 @@ def _is_served(data: Path) -> bool:
     return False
 
 
-async def _try(place: Place, ours: Mark | None, served: bool, clock: Callable[[], float]) -> Trial:
+async def try_place(place: Place, ours: Mark | None, served: bool, clock: Callable[[], float]) -> Trial:
+    """Each step on one location. ``ours``: None where there is no catalogue yet, UNKNOWN where it cannot be read."""
     trial = Trial(place)
     try:
         location = build(place)
