@@ -117,7 +117,7 @@ async def _check_place(place: Any, ours: Mark | None) -> None:
         if owner is not None and ours is None:
             raise ForeignStorage(
                 f"location {place.name!r} belongs to another gateway (catalogue {owner.catalogue})",
-                fix="give this gateway a storage of its own, or restore the catalogue that it belongs to",
+                fix="give this gateway a storage of its own, or bring back its catalogue with `gateway restore`",
             )
         if owner is not None and ours is not None and ours != UNKNOWN:
             compare(location, owner, ours.catalogue, ours.changes)

@@ -80,16 +80,17 @@ def describe(
 
 def beside(seal: Seal, manifest: Manifest, name: str, capabilities: Capabilities) -> Mapping[str, str]:
     """The one metadata pair for blob ``name``, or nothing where the storage keeps less."""
-    sealed = base64.b64encode(_close(seal, manifest, name)).decode()
-    limit = capabilities.metadata_size
-    if limit is not None and len(MANIFEST) + len(sealed) > limit:
-        return NOTHING
-    return {MANIFEST: sealed}
+    plain, limit = _text(manifest), capabilities.metadata_size
+    for text in (plain, zlib.compress(plain)) if limit is not None else (plain,):
+        sealed = base64.b64encode(seal.close(text, _purpose(name))).decode()
+        if limit is None or len(MANIFEST) + len(sealed) <= limit:
+            return {MANIFEST: sealed}
+    return NOTHING
 
 
 def blob_of(seal: Seal, manifest: Manifest, name: str) -> bytes:
     """The bytes of a manifest that is a blob of its own."""
-    return _close(seal, manifest, name)
+    return seal.close(zlib.compress(_text(manifest)), _purpose(name))
 
 
 def open_beside(seal: Seal, text: str, name: str) -> Manifest:
@@ -102,7 +103,8 @@ def open_beside(seal: Seal, text: str, name: str) -> Manifest:
 
 def open_blob(seal: Seal, sealed: bytes, name: str) -> Manifest:
     """The manifest that the blob ``name`` holds. Raises SealBroken."""
-    facts = json.loads(zlib.decompress(seal.open(sealed, _purpose(name))))
+    text = seal.open(sealed, _purpose(name))
+    facts = json.loads(text if text.startswith(b"{") else zlib.decompress(text))
     bucket_id, bucket_name, bucket_owner = facts["bucket"]
     manifest = Manifest(
         bucket=bucket_name,
@@ -129,7 +131,7 @@ def _purpose(name: str) -> bytes:
     return b"manifest:" + name.encode()
 
 
-def _close(seal: Seal, manifest: Manifest, name: str) -> bytes:
+def _text(manifest: Manifest) -> bytes:
     content = manifest.content
     facts: dict[str, object] = {
         "bucket": [manifest.bucket_id, manifest.bucket, manifest.bucket_owner],
@@ -148,8 +150,7 @@ def _close(seal: Seal, manifest: Manifest, name: str) -> bytes:
         "whole": None if manifest.whole is None else _whole(manifest.whole),
     }
     facts |= {name: value for name, value in optional.items() if value}
-    plain = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
-    return seal.close(zlib.compress(plain, 1), _purpose(name))
+    return json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _whole(new: NewVersion) -> dict[str, object]:

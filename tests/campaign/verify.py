@@ -84,7 +84,8 @@ def unsound(folder: Path, *, reaped: bool) -> list[str]:
     files = {os.path.relpath(os.path.join(above, name), blobs) for above, _, names in os.walk(blobs) for name in names}
     wrong += [f"{name} is live, and there is no such blob" for name in sorted(live - files)]
     if reaped:
-        orphans = {name for name in files - live - {MARKER} if not any(name.startswith(f"{up}/") for up in uploads)}
+        known = ("gatewaysnapshot", *uploads)
+        orphans = {name for name in files - live - {MARKER} if not any(name.startswith(f"{up}/") for up in known)}
         wrong += [f"{name} is an orphan" for name in sorted(orphans)]
         if doomed != [(0,)]:
             wrong.append(f"{doomed} blobs are doomed, and nobody deletes them")

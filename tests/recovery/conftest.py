@@ -39,13 +39,7 @@ class Shop:
 
     def start(self) -> None:
         self.live.start()
-        if not self.pairs:
-            self.run("account", "add", "bob")
-            made = json.loads(self.run("key", "add", "--account", "bob", "--json"))
-            self.pairs = [
-                (self.live.access_key, self.live.secret_key),
-                (made["access_key_id"], made["secret_access_key"]),
-            ]
+        self.pairs = self.pairs or [(self.live.access_key, self.live.secret_key)]
 
     def run(self, *words: str, code: int = 0) -> str:
         """What a command prints; its exit code must be ``code``, and no operator ever sees a traceback."""
@@ -56,6 +50,10 @@ class Shop:
         return done.stdout if not code or done.stdout else done.stderr
 
     def client(self, account: int = 0) -> Any:
+        if account == len(self.pairs):
+            self.run("account", "add", "bob")
+            told = json.loads(self.run("key", "add", "--account", "bob", "--json"))
+            self.pairs.append((told["access_key_id"], told["secret_access_key"]))
         access, secret = self.pairs[account]
         config = Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"})
         return boto3.client(
@@ -66,6 +64,14 @@ class Shop:
             region_name="us-east-1",
             config=config,
         )
+
+    def set(self, line: str, other: str) -> None:
+        """Serve with another line in tahoe.cfg from now on."""
+        self.live.stop()
+        text = (self.folder / "tahoe.cfg").read_text()
+        assert line in text
+        (self.folder / "tahoe.cfg").write_text(text.replace(line, other))
+        self.live.start()
 
     def stop(self) -> None:
         """Stopped, and everything that was deleted is gone from the storage."""
@@ -179,9 +185,9 @@ def made(tmp_path: Path, place: tuple[str, dict[str, str]]) -> Iterator[Shop]:
         shop.live.stop()
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
-    """A gateway that serves, on each kind of storage."""
+    """A gateway that serves, on the kind of storage that the test's parameter names."""
     yield from made(tmp_path, PLACES[request.param](request))
 
 

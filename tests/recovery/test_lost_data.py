@@ -6,6 +6,8 @@ import json
 import os
 from typing import Any
 
+import pytest
+
 from tests.recovery.conftest import ODD_KEYS, Shop, upload
 
 
@@ -52,6 +54,7 @@ def without_settings(seen: dict[str, Any]) -> dict[str, Any]:
     return {key: value if isinstance(value, dict) else value[0] for key, value in seen.items()}
 
 
+@pytest.mark.parametrize("shop", ["local", "azure"], indirect=True)
 def test_a_snapshot_and_newer_manifests_bring_everything_back(shop: Shop) -> None:
     opened = fill(shop)
     shop.run("snapshot")
@@ -76,6 +79,7 @@ def test_a_snapshot_and_newer_manifests_bring_everything_back(shop: Shop) -> Non
     assert without_settings(shop.everything()).keys() - before.keys() == {"again/after"}
 
 
+@pytest.mark.parametrize("shop", ["local", "s3"], indirect=True)
 def test_manifests_alone_bring_back_every_object_that_was_written(shop: Shop) -> None:
     opened = fill(shop)
     change(shop, opened)

@@ -1,0 +1,119 @@
+"""A catalogue of each earlier schema is opened by this gateway, and that is killed at every system call on the way."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import apsw
+import pytest
+
+from gateway.catalogue.database import FILE, connect, migrate, use_wal
+from gateway.catalogue.schema import MIGRATIONS
+from gateway.seal import Seal
+
+KEY = b"k" * 32
+ROWS = 40
+ALL = os.environ.get("GATEWAY_LONG") == "1"
+CALLS = ("write", "pwrite64", "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync", "unlink", "rename", "openat")
+OPENS = """
+import os, sys
+from pathlib import Path
+from gateway.catalogue import open_catalogue
+from gateway.seal import Seal
+print(open_catalogue(Path(sys.argv[1]), Seal(b"k" * 32)).id, flush=True)
+os._exit(0)
+"""
+
+
+def make(folder: Path, schema: int) -> None:
+    """A catalogue as a gateway that knew ``schema`` steps left it: with rows, in a log that no checkpoint emptied."""
+    folder.mkdir()
+    path = folder / FILE
+    path.touch(0o600)
+    connection = connect(path)
+    use_wal(connection)
+    migrate(connection, MIGRATIONS[:schema])
+    connection.pragma("wal_autocheckpoint", 0)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    id_ = "ab" * 16
+    connection.execute(
+        "INSERT INTO about (one, id, proof, generation, epoch, live, doomed) VALUES (1, ?, ?, 0, 0, 0, 0)",
+        (id_, Seal(KEY).close(id_.encode(), b"catalogue")),
+    )
+    connection.execute("INSERT INTO accounts VALUES ('o', 'owner', 'Owner', NULL, 1)")
+    connection.execute("INSERT INTO buckets VALUES (1, 'bucket', 'o', 'storage', '', 1)")
+    for number in range(1, ROWS + 1):
+        key, blob = b"key %d" % number, f"{number:016x}/000000"
+        connection.execute(
+            "INSERT INTO versions VALUES (?, 1, ?, 'null', 0, 'o', 'storage', 1, 1, 'e', 1, '', '', 'STANDARD',"
+            " NULL, NULL, NULL, NULL, NULL, '', 0)",
+            (number, key),
+        )
+        connection.execute("INSERT INTO current_versions VALUES (1, ?, ?)", (key, number))
+        connection.execute("INSERT INTO pieces VALUES (?, 0, 0, ?, 0, 1, x'00000000')", (number, blob))
+        connection.execute("INSERT INTO blobs VALUES ('storage', ?, 1, NULL)", (blob,))
+    connection.close()
+
+
+def judge(folder: Path) -> None:
+    """Opened once more, it is of the newest schema, whole, and has every row."""
+    done = subprocess.run([sys.executable, "-c", OPENS, str(folder)], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, "ab" * 16), done.stderr
+    connection = connect(folder / FILE)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.pragma("user_version") == len(MIGRATIONS)
+    joined = "versions v JOIN current_versions c ON c.version = v.id JOIN pieces p ON p.version = v.id"
+    assert connection.execute(f"SELECT count(*) FROM {joined} JOIN blobs b ON b.name = p.blob").get == ROWS
+    assert connection.execute("SELECT live, doomed FROM about").fetchall() == [(ROWS, 0)]
+    connection.close()
+
+
+def traced(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Open the catalogue under strace, which sees only the calls that touch its files."""
+    files = [folder, *(folder / f"{FILE}{end}" for end in ("", "-wal", "-shm", "-journal")), folder / "witness"]
+    paths = [word for file in files for word in ("-P", str(file))]
+    command = ["strace", "-f", "-qq", *paths, "-e", f"trace={','.join(CALLS)}", *words]
+    return subprocess.run(
+        [*command, sys.executable, "-c", OPENS, str(folder)], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def strace() -> None:
+    if shutil.which("strace") is None:
+        reason = "no strace: apt-get install strace"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+
+
+@pytest.mark.parametrize("schema", range(1, len(MIGRATIONS)))
+def test_every_earlier_schema_is_brought_up_to_date(tmp_path: Path, schema: int) -> None:
+    make(tmp_path / "data", schema)
+    judge(tmp_path / "data")
+
+
+@pytest.mark.parametrize("schema", range(1, len(MIGRATIONS)))
+def test_an_upgrade_that_is_killed_anywhere_is_done_or_not_begun(tmp_path: Path, schema: int, strace: None) -> None:
+    """Every call in `make test-long`, a spread of them in `make test`."""
+    make(tmp_path / "first", schema)
+    log = tmp_path / "log"
+    assert traced(tmp_path / "first", "-o", str(log)).returncode == 0
+    seen = Counter(re.findall(rf"^(?:\d+ +)?({'|'.join(CALLS)})\(", log.read_text(), re.MULTILINE))
+    points = [(call, number) for call, count in sorted(seen.items()) for number in range(1, count + 1)]
+    assert {"fdatasync", "pwrite64"} <= seen.keys() and len(points) > 20, (
+        "the upgrade wrote nothing: this proves nothing"
+    )
+    step = 1 if ALL else max(1, len(points) // 6)
+    for call, number in points[::step]:
+        folder = tmp_path / f"{call}{number}"
+        make(folder, schema)
+        killed = traced(folder, "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}")
+        assert killed.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), (call, number, killed.stderr)
+        judge(folder)
+        shutil.rmtree(folder)

@@ -1,0 +1,140 @@
+"""Snapshots: whole or not used, the older one where the newer one is damaged, a few kept, and taken by themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.recovery.conftest import Shop
+
+FLIPS = 200 if os.environ.get("GATEWAY_LONG") == "1" else 6
+
+
+def snapshots(shop: Shop, location: str = "storage") -> list[Path]:
+    """Folders of the snapshots in a location, oldest first."""
+    return sorted((shop.folder / location / "blobs" / "gatewaysnapshot").glob("*"))
+
+
+def filled(shop: Shop, *keys: str) -> None:
+    s3 = shop.client()
+    s3.create_bucket(Bucket="one")
+    for key in keys:
+        s3.put_object(Bucket="one", Key=key, Body=key.encode())
+
+
+def test_a_few_are_kept_and_an_unfinished_one_goes(local: Shop) -> None:
+    for turn in range(5):
+        filled(local, f"key {turn}")
+        if turn == 3:  # as a gateway leaves it that is killed before the index
+            (snapshots(local)[-1] / "index").unlink()
+        local.run("snapshot")
+    kept = snapshots(local)
+    assert len(kept) == 3 and all((folder / "index").exists() for folder in kept)
+    assert [folder.name for folder in snapshots(local, "cold")][-1][:12] == kept[-1].name[:12]
+
+
+def test_a_snapshot_that_is_killed_midway_leaves_the_older_one(local: Shop) -> None:
+    filled(local, "old")
+    local.run("snapshot")
+    (first,) = snapshots(local)
+    filled(local, "new")
+    words = [sys.executable, "-m", "gateway", "snapshot", "-c", str(local.folder / "tahoe.cfg")]
+    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=linkat,link,rename,renameat,renameat2"]
+    for number in range(1, 20):  # each call that lets a blob (or the copy) appear
+        kill = f"inject=linkat,link,rename,renameat,renameat2:signal=KILL:when={number}"
+        done = subprocess.run([*strace, "-e", kill, *words], capture_output=True, text=True, timeout=120)
+        assert (first / "index").exists()
+        if done.returncode == 0:
+            break
+    assert number > 2, "nothing was killed: this proves nothing"
+    local.stop()
+    for newer in snapshots(local)[1:] + snapshots(local, "cold")[1:]:
+        (newer / "index").unlink(missing_ok=True)
+    local.lose_data()
+    told = json.loads(local.run("restore", "--json", code=5))
+    assert told["source"].startswith(f"gatewaysnapshot/{first.name[:12]}") and told["objects"] == 2
+    assert not list((local.folder / "data").glob("*.copy*"))
+
+
+def test_every_flipped_bit_and_every_cut_of_a_snapshot_is_noticed(local: Shop) -> None:
+    filled(local, "old")
+    local.run("snapshot")
+    filled(local, "new")
+    local.run("snapshot")
+    local.stop()
+    local.lose_data()
+    chance = random.Random(5)
+    places = [(location, name) for location in ("storage", "cold") for name in ("00000000", "index")]
+    for turn in range(FLIPS):
+        kept = {}
+        for location in ("storage", "cold"):  # the newest is damaged in both
+            path = snapshots(local, location)[-1] / places[turn % 2][1]
+            kept[path] = path.read_bytes()
+            data = bytearray(kept[path])
+            data[chance.randrange(len(data) - 40)] ^= 1 << chance.randrange(8)
+            path.write_bytes(data if turn < FLIPS - 1 else data[: len(data) // 2])
+        told = json.loads(local.run("restore", "--dry-run", "--json", code=5))
+        assert len([fault for fault in told["faults"] if "cannot be used" in fault]) == 2, told["faults"]
+        assert told["source"].startswith(f"gatewaysnapshot/{snapshots(local)[0].name[:12]}")
+        assert told["objects"] == 2, "the newer object comes from its manifest"
+        for path, data in kept.items():
+            path.write_bytes(data)
+
+
+def test_parts_of_two_snapshots_do_not_mix(local: Shop) -> None:
+    """A blob that is whole and sealed by us, at another snapshot's place."""
+    filled(local, "old")
+    local.run("snapshot")
+    filled(local, "new")
+    local.run("snapshot")
+    local.stop()
+    local.lose_data()
+    for location in ("storage", "cold"):
+        old, new = snapshots(local, location)
+        (new / "00000000").write_bytes((old / "00000000").read_bytes())
+    told = json.loads(local.run("restore", "--dry-run", "--json", code=5))
+    assert len(told["faults"]) == 2 and all("for this place" in fault for fault in told["faults"])
+
+
+def test_another_gateways_key_opens_nothing(local: Shop) -> None:
+    filled(local, "old")
+    local.run("snapshot")
+    local.stop()
+    local.lose_data()
+    (local.folder / "private" / "seal").write_text("ab" * 32 + "\n")
+    assert "sealed" in local.run("restore", code=1)
+    told = json.loads(local.run("rebuild", "--json", code=5))
+    assert told["objects"] == 0 and any("does not open" in fault for fault in told["faults"])
+
+
+def test_a_gateway_takes_them_by_itself_where_something_changed(local: Shop) -> None:
+    local.set("snapshot_interval = 0", "snapshot_interval = 500ms")
+
+    def wait_for(what: Any) -> None:
+        end = time.monotonic() + 60
+        while not what():
+            assert time.monotonic() < end, "it never came"
+            time.sleep(0.05)
+
+    filled(local, "first")
+    wait_for(lambda: len(snapshots(local)) > 0)
+    settled: list[Path] = []
+
+    def is_quiet() -> bool:
+        nonlocal settled
+        before, settled = settled, snapshots(local)
+        time.sleep(2)  # four turns
+        return before == settled
+
+    wait_for(is_quiet)
+    filled(local, "second")
+    wait_for(lambda: snapshots(local)[-1] != settled[-1])
+    local.live.kill()
+    local.lose_data()
+    assert json.loads(local.run("restore", "--json", code=5))["objects"] == 2
