@@ -32,7 +32,10 @@ def test_every_setting_has_help_that_ends_like_a_sentence() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+        if "made/" in target:  # written for each build of the site, by docs/pages.py
+            assert f'"{Path(target).stem}": ' in (ROOT / "docs" / "pages.py").read_text(), target
+        else:
+            assert (page.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -28,24 +28,27 @@ def bucket() -> None:
 @click.argument("name")
 @click.option("--account", "owner_name", help="The owner; may be left out while there is one account.")
 @click.option("--location", default="storage", show_default=True, help="Where its objects are kept.")
+@as_json
 @config
-def add(name: str, owner_name: str | None, location: str, config: Path) -> None:
+def add(name: str, owner_name: str | None, location: str, as_json: bool, config: Path) -> None:
     """Add the bucket NAME; one that the same account owns already is fine."""
     from gateway.wire.names import is_bucket_name
 
     if not is_bucket_name(name):
         raise click.BadParameter("3 to 63 lower-case letters, digits, '-' and '.'", param_hint="NAME")
 
-    async def work(catalogue: Catalogue, settings: NodeSettings) -> str:
+    async def work(catalogue: Catalogue, settings: NodeSettings) -> tuple[dict[str, Any], bool]:
         if location not in {place.name for place in settings.places}:
             raise click.BadParameter(f"{settings.file} has no such location", param_hint="--location")
         owner = await account_of(catalogue, owner_name)
         made, new = await catalogue.buckets.create(name, owner.id, location, "")
         if not new and made.owner != owner.id:
             raise Refused(f"bucket {name} belongs to another account")
-        return f"bucket {made.name}" if new else f"bucket {made.name} is there already"
+        return _shown(made, owner.name), new
 
-    click.echo(with_catalogue(config, work))
+    row, new = with_catalogue(config, work)
+    told = f"bucket {name}" if new else f"bucket {name} is there already"
+    click.echo(json.dumps({**row, "new": new}) if as_json else told)
 
 
 @bucket.command("list")
@@ -73,8 +76,9 @@ def list_(as_json: bool, config: Path) -> None:
 
 @bucket.command()
 @click.argument("name")
+@as_json
 @config
-def rm(name: str, config: Path) -> None:
+def rm(name: str, as_json: bool, config: Path) -> None:
     """Remove the bucket NAME; it must be empty."""
 
     async def work(catalogue: Catalogue, settings: NodeSettings) -> None:
@@ -84,7 +88,7 @@ def rm(name: str, config: Path) -> None:
         await catalogue.buckets.delete(found.id)
 
     with_catalogue(config, work)
-    click.echo(f"removed bucket {name}")
+    click.echo(json.dumps({"bucket": name, "state": "removed"}) if as_json else f"removed bucket {name}")
 
 
 def _shown(one: Bucket, owner: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import click
 
 from gateway.cli.exits import Misconfigured, Refused
 from gateway.cli.keys import CREDENTIALS, credentials, draw_pair, write_secret
-from gateway.cli.offline import with_catalogue
+from gateway.cli.offline import as_json, with_catalogue
 
 if TYPE_CHECKING:
     from gateway.catalogue import Catalogue
@@ -42,7 +43,8 @@ backend = {backend}
 )
 @click.option("--listen", default="tcp:8000:interface=127.0.0.1", show_default=True, help="A Twisted server endpoint.")
 @click.option("--account", "name", default="admin", show_default=True, help="The name of the first account.")
-def init(folder: Path, backend: str, listen: str, name: str) -> None:
+@as_json
+def init(folder: Path, backend: str, listen: str, name: str, as_json: bool) -> None:
     """Make a gateway in FOLDER. What is there already stays as it is; only what is missing is made."""
     made = write_files(folder, backend, listen)
     config = folder / "tahoe.cfg"
@@ -50,6 +52,10 @@ def init(folder: Path, backend: str, listen: str, name: str) -> None:
         with_catalogue(config, lambda catalogue, settings: first_account(catalogue, folder, name, made))
     except Misconfigured as faults:
         raise Misconfigured(f"{faults.message}\n(mend this and run `gateway init {folder}` again)") from faults
+    if as_json:
+        keys = {"account": name, "access_key_id": made.access, "secret_access_key": made.secret} if made.access else {}
+        click.echo(json.dumps({"config": str(config), "written": list(map(str, made.written)), **keys}))
+        return
     for path in made.written:
         click.echo(f"wrote       {path}")
     if made.access:

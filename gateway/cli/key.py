@@ -102,8 +102,9 @@ def list_(name: str | None, as_json: bool, config: Path) -> None:
 
 @key.command()
 @click.argument("access_key")
+@as_json
 @config
-def revoke(access_key: str, config: Path) -> None:
+def revoke(access_key: str, as_json: bool, config: Path) -> None:
     """Revoke ACCESS_KEY; requests signed with it are refused at once."""
 
     async def work(catalogue: Catalogue, settings: NodeSettings) -> bool:
@@ -111,7 +112,8 @@ def revoke(access_key: str, config: Path) -> None:
 
     if not with_catalogue(config, work):
         raise Refused(f"there is no access key {access_key}")
-    click.echo(f"revoked {access_key}")
+    told = {"access_key_id": access_key, "state": "revoked"}
+    click.echo(json.dumps(told) if as_json else f"revoked {access_key}")
 
 
 async def account_of(catalogue: Catalogue, name: str | None) -> Account:

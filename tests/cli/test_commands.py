@@ -154,3 +154,17 @@ def test_a_fault_of_ours_is_one_line_and_a_file() -> None:
     story = Path(line.rpartition(" ")[2])
     assert "Traceback" in story.read_text()
     story.unlink()
+
+
+def test_what_is_made_and_removed_is_told_in_json_too(tmp_path: Path, run: Run) -> None:
+    made = json.loads(run("init", "porch", "--json").stdout)
+    assert made["account"] == "admin" and "porch/tahoe.cfg" in made["written"]
+    assert (tmp_path / "porch" / "private" / "admin.credentials").read_text().count(made["secret_access_key"]) == 1
+    assert set(json.loads(run("init", "porch", "--json").stdout)) == {"config", "written"}
+    at = ("--json", "-c", "porch/tahoe.cfg")
+    for new in (True, False):
+        row = json.loads(run("bucket", "add", "attic", *at).stdout)
+        assert (row["bucket"], row["account"], row["new"]) == ("attic", "admin", new)
+    assert json.loads(run("bucket", "rm", "attic", *at).stdout) == {"bucket": "attic", "state": "removed"}
+    revoked = json.loads(run("key", "revoke", made["access_key_id"], *at).stdout)
+    assert revoked == {"access_key_id": made["access_key_id"], "state": "revoked"}
