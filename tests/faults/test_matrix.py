@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
 from gateway.errors import BackendBusy, BackendDown, BackendError
 from gateway.plugins.location import Location
-from gateway.remote.service import TRIES
 from tests.faults.conftest import CLOUDS, Cloud, Trap
 from tests.faults.deeds import DEEDS, Deed
 from tests.faults.watchdog import Watchdog
@@ -29,6 +29,7 @@ from tests.servers.fault_proxy import Fault, first
 LONG = os.environ.get("GATEWAY_LONG") == "1"
 IMPATIENT = 0.4  # seconds, where the service says nothing
 AT_ONCE = 8
+TRIES = 3  # what reliability asks for, whatever the code says
 SHARE = 6
 
 
@@ -154,3 +155,26 @@ async def test_no_fault_becomes_a_wrong_answer(scene: Scene, hook: str) -> None:
     assert not wrong, "\n".join(wrong)
     assert scene.trap.visits == 0
     assert dog.counted and not dog.slow
+
+
+@pytest_twisted.ensureDeferred
+async def test_tries_come_with_jitter(scene: Scene) -> None:
+    """So that a thousand clients of a service that fell over do not come back at the same moment."""
+    pauses: list[float] = []
+
+    async def one() -> None:
+        deed, proxy = DEEDS["get"](scene.calm), scene.cloud.proxy
+        await deed.prepare()
+        word = deed.name.partition("/")[0]
+        before = len(proxy.seen(word))
+        proxy.faults[word] = faults.status(500)
+        with pytest.raises(BackendDown):
+            await deed.do(scene.suffering)
+        del proxy.faults[word]
+        first_try, second, third = (seen.when for seen in proxy.seen(word)[before:])
+        pauses.extend((second - first_try, third - second))
+
+    few = DeferredSemaphore(AT_ONCE)
+    for fine, outcome in await DeferredList([few.run(one) for _ in range(16)], consumeErrors=True):
+        assert fine, outcome
+    assert min(pauses) * 2 < max(pauses) and statistics.pstdev(pauses) > statistics.mean(pauses) / 5

@@ -7,11 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import pytest_twisted
 import treq
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from twisted.internet import reactor as global_reactor
 from twisted.internet import task
@@ -24,7 +22,7 @@ from gateway.node.service import Node
 from gateway.plugins.marker import MARKER, claim
 from gateway.settings import ConfigurationFaults
 from tests.faults.conftest import Cloud
-from tests.faults.nodes import HEAD, MEMORY, command, section, write
+from tests.faults.nodes import HEAD, MEMORY, client_of, command, section, write
 from tests.servers import faults
 
 reactor: Any = global_reactor
@@ -58,17 +56,7 @@ async def cold(cloud_of: Callable[[str], Cloud]) -> AsyncIterator[Cloud]:
 
 async def serves_the_rest(node: Node, cold: Cloud) -> None:
     """503 at once for what lives in cold, and all is well elsewhere."""
-    at = ("-c", node.settings.folder / "tahoe.cfg")
-    await command("account", "add", "alice", *at)
-    pair = json.loads((await command("key", "add", "--json", *at)).stdout)
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=node.urls[0],
-        aws_access_key_id=pair["access_key_id"],
-        aws_secret_access_key=pair["secret_access_key"],
-        region_name="us-east-1",
-        config=Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"}),
-    )
+    s3 = await client_of(node)
     before = len(cold.proxy.requests)
     there = {"LocationConstraint": "cold"}
     await deferToThread(s3.create_bucket, Bucket="attic", CreateBucketConfiguration=there)
