@@ -53,6 +53,7 @@ def makeService(options: Options) -> IService:
 
     from gateway.node import signals
     from gateway.node.read import read_node
+    from gateway.node.secrecy import forbid_core_files
     from gateway.node.service import Node
     from gateway.settings import ConfigurationFaults
 
@@ -60,6 +61,7 @@ def makeService(options: Options) -> IService:
         node = Node(read_node(Path(options["config"]).absolute()), reactor)
     except ConfigurationFaults as faults:  # changed since the check; beyond the point where twistd takes UsageErrors
         raise SystemExit(str(faults)) from None
+    forbid_core_files()
     signals.on_hangup(reactor, node.reload)
     # twistd ends with 0 whatever happened; a start that failed after the check must not look like a clean stop
     atexit.register(lambda: os._exit(1) if node.failed else None)

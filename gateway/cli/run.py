@@ -62,6 +62,7 @@ def serve(
     from twisted.internet.defer import Deferred
 
     from gateway.node import signals
+    from gateway.node.secrecy import forbid_core_files
     from gateway.node.service import Node
     from gateway.settings import ConfigurationFaults
 
@@ -88,6 +89,7 @@ def serve(
         sys.stdout.flush()
         await closed
 
+    forbid_core_files()
     log_file = _log_to(settings)
     try:
         in_reactor(work)

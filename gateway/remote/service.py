@@ -18,6 +18,7 @@ from twisted.internet.defer import DeferredSemaphore
 from gateway.bodies import BytesBody
 from gateway.errors import BackendBusy, BackendDown, BackendError
 from gateway.model import NOTHING, Body
+from gateway.remote.hidden import hide
 from gateway.remote.replies import Judge, Refusal, Reply, Unreached, judge
 from gateway.remote.timing import Timing
 
@@ -188,7 +189,9 @@ class Service:
             content = await self._document(reply, what)
             reply = replace(reply, content=content)
         if reply.status not in expect:
-            refusal = Refusal(request.method, self._path(request), reply.status, reply.headers, reply.content)
+            content = hide(reply.content, headers, request.url)
+            told = {name: hide(value.encode(), headers, request.url).decode() for name, value in reply.headers.items()}
+            refusal = Refusal(request.method, self._path(request), reply.status, told, content)
             fault = self._judge(refusal)
             raise fault if reply.status >= 500 or isinstance(fault, BackendBusy) else _Settled(fault)
         return reply
