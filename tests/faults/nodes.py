@@ -52,5 +52,10 @@ async def client_of(node: Node) -> Any:
         aws_access_key_id=pair["access_key_id"],
         aws_secret_access_key=pair["secret_access_key"],
         region_name="us-east-1",
-        config=Config(retries={"total_max_attempts": 1}, proxies={}, s3={"addressing_style": "path"}),
+        config=Config(
+            retries={"total_max_attempts": 1},
+            proxies={},
+            s3={"addressing_style": "path"},
+            response_checksum_validation="when_required",  # the gateway shall find what is wrong, not boto3
+        ),
     )
