@@ -34,8 +34,8 @@ API = "https://docs.aws.amazon.com/AmazonS3/latest/API/API_"
 def commands() -> str:
     """Every command with its help, as click prints it."""
     parts = [
-        "# Commands in full\n\n`gateway COMMAND --help` says the same. Exit codes: 0 done, 1 refused by the service, 2 usage, "
-        "3 configuration, 4 unreachable, 5 partly done.\n"
+        "# Commands in full\n\n`gateway COMMAND --help` says the same. Exit codes: 0 done, 1 refused by the service, "
+        "2 usage, 3 configuration, 4 unreachable, 5 partly done.\n"
     ]
     parts += [f"| [gateway {name}](#gateway-{name}) | {about} |" for name, (_, about) in COMMANDS.items()]
     parts.insert(1, "| command | what it does |\n|---|---|")
