@@ -69,7 +69,8 @@ def meant_key(entry: Entry, known: Collection[str], *, cutoff: float = 0.6) -> s
     """The known key that an unknown one most likely meant; one of its letters may have been struck as = or :."""
     rest = re.split("[=:]", entry.value, maxsplit=1)
     whole = f"{entry.key}={rest[0].strip()}" if len(rest) > 1 else ""
-    return nearest(whole, known, cutoff=0.8) or nearest(entry.key, known, cutoff=cutoff)
+    as_long = [key for key in known if 0 <= len(whole) - len(key) <= 1]
+    return nearest(whole, as_long) or nearest(entry.key, known, cutoff=cutoff)
 
 
 def _refuse_strayed(

@@ -128,7 +128,8 @@ def test_every_slip_is_refused_where_it_stands_and_understood(full: Path) -> Non
     tried = all_slips(text)
     assert len(tried) > 50_000
     if not ALL:
-        tried = random.Random(6).sample(tried, SAMPLE)
+        short = [slip for slip in tried if slip[1] in ("data", "log")]  # the hardest to understand
+        tried = random.Random(6).sample(tried, SAMPLE) + short
     lines = text.splitlines()
     wrong = []
     for number, meant, slip, line in tried:
