@@ -24,10 +24,8 @@ from gateway.wire.unset import DOCUMENTS, ERRORS
 
 DOCS = Path(__file__).parent
 MADE = DOCS / "made"
-# Pages that index.md names itself; every other page of the folder is found.
-NAMED = frozenset(
-    "index try-it testing-with-gateway running proxies configuration metrics write-a-backend architecture".split()
-)
+# The lines of a menu in index.md; every other page of the folder is found.
+NAMED = {"index", *re.findall(r"^([a-z0-9-]+)$", (DOCS / "index.md").read_text(), re.MULTILINE)}
 API = "https://docs.aws.amazon.com/AmazonS3/latest/API/API_"
 
 
