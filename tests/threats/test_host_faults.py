@@ -53,14 +53,14 @@ class Gateway(Subject):
     def blobs(self) -> set[Path]:
         return {each for each in (self.folder / "storage" / "blobs").rglob("*") if each.is_file()}
 
-    def stop_at(self, call: str) -> None:
-        """It is stopped (SIGSTOP) as it makes that call, and stays so without strace."""
-        self._attach(
-            "-o", str(self.folder / "struck"), "-e", f"trace={call}", "-e", f"inject={call}:signal=STOP:when=1"
-        )
+    def stop_at(self, call: str, path: Path) -> None:
+        """It is stopped (SIGSTOP) as it makes that call about ``path``."""
+        stop = f"inject={call}:signal=STOP:when=1"
+        self._attach("-o", str(self.folder / "struck"), "-P", str(path), "-e", f"trace={call}", "-e", stop)
 
     def is_stopped(self) -> bool:
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+        """Whether all of it stands still (being traced it does so for a moment at each call, which is not meant)."""
+        return "stopped by SIGSTOP" in (self.folder / "struck").read_text()
 
 
 @pytest.fixture
@@ -139,13 +139,13 @@ async def test_t130_a_pause_between_blob_and_commit_outlives_every_grace(
     traced: None, gateway: Gateway, tmp_path: Path
 ) -> None:
     answers: list[Answer] = []
+    assert gateway.ask("PUT", "/bucket/warm", b"w").status == 200
     before = gateway.blobs()
-    gateway.stop_at("linkat")
+    (lease,) = [each.parent for each in before if each.parent.name != "blobs"]
+    gateway.stop_at("linkat", lease)
     asking = threading.Thread(target=lambda: answers.append(gateway.ask("PUT", "/bucket/key", b"b" * 5000)))
     asking.start()
     wait(gateway.is_stopped)
-    gateway.release()
-    assert gateway.is_stopped()
     (blob,) = gateway.blobs() - before
 
     code, said = gateway.say("reap", "--now")
@@ -170,8 +170,10 @@ async def test_t130_a_pause_between_blob_and_commit_outlives_every_grace(
     await location.close()
     await other.close()
 
+    assert not answers
     os.kill(gateway.pid, signal.SIGCONT)
     asking.join(PATIENCE)
+    gateway.release()
     assert [answer.status for answer in answers] == [200]
     assert gateway.ask("GET", "/bucket/key").body == b"b" * 5000
     gateway.stop()
