@@ -87,7 +87,9 @@ class Twistd:
     """`twistd gateway` in the foreground, an interpreter of its own from its first step; used as a Child is."""
 
     def __init__(self, configuration: Path, said: Path) -> None:
-        command = [str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "gateway", "-c"]
+        twistd = str(Path(sys.executable).with_name("twistd"))
+        # If this process is killed, it ends as well.
+        command = ["setpriv", "--pdeathsig", "KILL", twistd, "--nodaemon", "--pidfile=", "gateway", "-c"]
         with said.open("wb") as out:
             self._process = subprocess.Popen(
                 [*command, str(configuration)],
