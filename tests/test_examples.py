@@ -98,7 +98,7 @@ def test_a_backend_and_a_wrapper_of_third_parties_serve(gateway: Any, sshd: Any,
     command.stop()
 
     config.write_text(config.read_text().replace("slow.delay = 5ms", "slow.delay = 3s\nslow.most = 2s"))
-    assert "BackendBusy" in gateway("check", *at, code=3), "the wrapper is around the storage"
+    assert "BackendBusy" in gateway("check", *at, code=4), "the wrapper is around the storage"
     gateway.pip("uninstall", "-y", *NAMES)
     told = gateway("check", *at, code=3)
     assert "backend = sftp" in told
