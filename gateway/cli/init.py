@@ -117,12 +117,21 @@ def _settings(backend: str) -> str:
 
 
 async def first_account(catalogue: Catalogue, folder: Path, name: str, made: Made) -> None:
-    """The first account with a key, where there is no account yet; its key pair is written to private/."""
+    """The first account with a key, where there is no account yet; its key pair is written to private/.
+
+    Raises Refused where a key pair lies there already: it is never overwritten.
+    """
     if await catalogue.accounts.all():
         return
+    path = folder / "private" / CREDENTIALS
+    if path.exists():  # of a catalogue that is gone, as after `gateway rebuild`
+        raise Refused(
+            f"{path} holds a key pair, but the catalogue has no account: bring back who owned the buckets with"
+            " `gateway account add NAME --canonical-id ID` and `gateway key add --account NAME`;"
+            f" or move that file away and run `gateway init {folder}` again, for a new account"
+        )
     owner = await catalogue.accounts.add(name)
     made.access, made.secret = draw_pair()
     await catalogue.accounts.add_key(owner.id, made.access, made.secret)
-    path = folder / "private" / CREDENTIALS
     write_secret(path, credentials(made.access, made.secret))
     made.written.append(path)

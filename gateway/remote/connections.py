@@ -91,6 +91,7 @@ class _Counted:
         self._connections = connections
 
     def connect(self, factory: Any) -> Deferred[Any]:
+        factory.noisy = False  # else Twisted logs two lines for each connection
         wrapping = _Wrapping(factory, self._connections)
         connecting: Deferred[Any] = self._endpoint.connect(wrapping)
         return connecting.addCallback(lambda connection: connection.wrappedProtocol)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import subprocess
 import sys
@@ -63,6 +64,18 @@ def test_init_does_not_replace_a_lost_seal(folder: Path, run: Run) -> None:
     (folder / "private" / "seal").unlink()
     assert "restore it from a backup" in run("init", "porch", code=1).stderr
     assert not (folder / "private" / "seal").exists()
+
+
+def test_init_where_the_accounts_are_gone_keeps_the_key_pair_and_tells_what_to_do(folder: Path, run: Run) -> None:
+    pair = (folder / "private" / "admin.credentials").read_bytes()
+    shutil.rmtree(folder / "data")
+    run("rebuild", "--manifests-only", "-c", "porch/tahoe.cfg")
+    (line,) = run("init", "porch", code=1).stderr.splitlines()
+    assert "porch/private/admin.credentials" in line and "--canonical-id" in line and "move that file away" in line
+    assert "admin" not in run("account", "list", "--json", "-c", "porch/tahoe.cfg").stdout
+    assert (folder / "private" / "admin.credentials").read_bytes() == pair
+    (folder / "private" / "admin.credentials").rename(folder / "private" / "old")
+    assert "account     admin" in run("init", "porch").stdout
 
 
 def test_init_with_an_unknown_backend_names_the_nearest(tmp_path: Path, run: Run) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.logger import formatEvent, globalLogPublisher
 
 from gateway.bodies import BytesBody, StreamBody
 from gateway.errors import BackendDenied, BackendDown
@@ -55,6 +56,27 @@ async def test_connections_are_used_again(service: Any, server: Any) -> None:
     for _ in range(5):
         await service.ask("GET", "/k")
     assert (len(server.peers), len(server.heads)) == (1, 5)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_comes_and_goes_is_no_news(connect: Any, server: Any) -> None:
+    told: list[str] = []
+
+    def watch(event: Any) -> None:
+        told.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(watch)
+    try:
+        service = connect(server.url)
+        await service.ask("GET", "/k")
+        server.peers[0].cut()
+        await server.peers[0].gone
+        await service.ask("GET", "/k")
+        await service.close()
+    finally:
+        globalLogPublisher.removeObserver(watch)
+    assert len(server.peers) == 2
+    assert told == []
 
 
 @pytest_twisted.ensureDeferred
