@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,8 +115,13 @@ class _Lines:
                 self._file.write(f"({self._lost} lines could not be written)\n")
                 self._lost = 0
             self._file.write(text)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: it could not be opened again
             self._lost += 1
+
+    def reopen(self) -> None:
+        """Follow a file that was moved away; where none can be made, the lines are lost until the next time."""
+        with suppress(OSError, ValueError):
+            self._file.reopen()
 
     def flush(self) -> None:
         """LogFile writes through; what fails is counted above."""
