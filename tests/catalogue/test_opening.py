@@ -100,7 +100,7 @@ def test_another_sealing_key_is_refused(world) -> None:
         open_catalogue(world.folder, Seal(b"x" * 32))
 
 
-def test_a_newer_schema_is_refused_and_left_alone(world, tmp_path: Path) -> None:
+def test_t155_a_newer_schema_is_refused_and_left_alone(world, tmp_path: Path) -> None:
     world.open()
     connection = apsw.Connection(str(world.folder / FILE))
     connection.pragma("user_version", len(MIGRATIONS) + 1)

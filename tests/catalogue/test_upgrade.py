@@ -1,4 +1,5 @@
-"""A catalogue of each earlier schema is opened by this gateway, and that is killed at every system call on the way."""
+"""T155: a catalogue of an earlier schema, or one whose pages have no room for checksums yet, is opened by this gateway,
+and that is killed at every system call on the way. (A newer schema is refused: see test_opening.py.)"""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from gateway.catalogue.checked_pages import RESERVED, reserve
 from gateway.catalogue.database import FILE, connect, migrate, use_wal
 from gateway.catalogue.schema import MIGRATIONS
 from gateway.seal import Seal
@@ -32,12 +34,17 @@ os._exit(0)
 """
 
 
-def make(folder: Path, schema: int) -> None:
-    """A catalogue as a gateway that knew ``schema`` steps left it: with rows, in a log that no checkpoint emptied."""
+def make(folder: Path, schema: int, reserved: bool = False) -> None:
+    """A catalogue as a gateway that knew ``schema`` steps left it: with rows, in a log that no checkpoint emptied.
+
+    ``reserved``: with room for checksums in its pages, else a VACUUM is to make it.
+    """
     folder.mkdir()
     path = folder / FILE
     path.touch(0o600)
     connection = connect(path)
+    if reserved:
+        reserve(connection)
     use_wal(connection)
     migrate(connection, MIGRATIONS[:schema])
     connection.pragma("wal_autocheckpoint", 0)
@@ -60,10 +67,11 @@ def make(folder: Path, schema: int) -> None:
         connection.execute("INSERT INTO pieces VALUES (?, 0, 0, ?, 0, 1, x'00000000')", (number, blob))
         connection.execute("INSERT INTO blobs VALUES ('storage', ?, 1, NULL)", (blob,))
     connection.close()
+    assert room(folder) == (RESERVED if reserved else 0)
 
 
 def judge(folder: Path) -> None:
-    """Opened once more, it is of the newest schema, whole, and has every row."""
+    """Opened once more, it is of the newest schema, whole, has every row, and checksums in every page."""
     done = subprocess.run([sys.executable, "-c", OPENS, str(folder)], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.strip()) == (0, "ab" * 16), done.stderr
     connection = connect(folder / FILE)
@@ -72,7 +80,14 @@ def judge(folder: Path) -> None:
     joined = "versions v JOIN current_versions c ON c.version = v.id JOIN pieces p ON p.version = v.id"
     assert connection.execute(f"SELECT count(*) FROM {joined} JOIN blobs b ON b.name = p.blob").get == ROWS
     assert connection.execute("SELECT live, doomed FROM about").fetchall() == [(ROWS, 0)]
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     connection.close()
+    assert room(folder) == RESERVED
+
+
+def room(folder: Path) -> int:
+    """Bytes at the end of each page that are not SQLite's own."""
+    return (folder / FILE).read_bytes()[20]
 
 
 def traced(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -92,16 +107,22 @@ def strace() -> None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 
-@pytest.mark.parametrize("schema", range(1, len(MIGRATIONS)))
-def test_every_earlier_schema_is_brought_up_to_date(tmp_path: Path, schema: int) -> None:
-    make(tmp_path / "data", schema)
+# Every earlier schema as it was; the newest one, which only lacks the room; and one that had the room already.
+CASES = [*((schema, False) for schema in range(1, len(MIGRATIONS) + 1)), (len(MIGRATIONS) - 1, True)]
+
+
+@pytest.mark.parametrize(("schema", "reserved"), CASES)
+def test_t155_every_earlier_catalogue_is_brought_up_to_date(tmp_path: Path, schema: int, reserved: bool) -> None:
+    make(tmp_path / "data", schema, reserved)
     judge(tmp_path / "data")
 
 
-@pytest.mark.parametrize("schema", range(1, len(MIGRATIONS)))
-def test_an_upgrade_that_is_killed_anywhere_is_done_or_not_begun(tmp_path: Path, schema: int, strace: None) -> None:
+@pytest.mark.parametrize(("schema", "reserved"), CASES)
+def test_t155_an_upgrade_that_is_killed_anywhere_is_done_or_not_begun(
+    tmp_path: Path, schema: int, reserved: bool, strace: None
+) -> None:
     """Every call in `make test-long`, a spread of them in `make test`."""
-    make(tmp_path / "first", schema)
+    make(tmp_path / "first", schema, reserved)
     log = tmp_path / "log"
     assert traced(tmp_path / "first", "-o", str(log)).returncode == 0
     seen = Counter(re.findall(rf"^(?:\d+ +)?({'|'.join(CALLS)})\(", log.read_text(), re.MULTILINE))
@@ -112,7 +133,7 @@ def test_an_upgrade_that_is_killed_anywhere_is_done_or_not_begun(tmp_path: Path,
     step = 1 if ALL else max(1, len(points) // 6)
     for call, number in points[::step]:
         folder = tmp_path / f"{call}{number}"
-        make(folder, schema)
+        make(folder, schema, reserved)
         killed = traced(folder, "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}")
         assert killed.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), (call, number, killed.stderr)
         judge(folder)
