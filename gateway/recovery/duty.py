@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from twisted.internet import task
@@ -31,18 +34,43 @@ async def take_snapshots(
 
     Raises CatalogueFault where it cannot be copied.
     """
-    copy = folder / f"snapshot{secrets.token_hex(4)}.copy"
     kept, failed = {}, {}
-    try:
+    async with _room_for_a_copy(folder) as copy:
         copied = await deferToThread(copy_catalogue, folder, copy)
         for name, location in locations.items():
             try:
                 kept[name] = await write_snapshot(location, copy, copied, seal, time.time())
             except (BackendError, SnapshotBroken) as fault:
                 failed[name] = f"{type(fault).__name__}: {fault}"
-    finally:
-        await deferToThread(copy.unlink, missing_ok=True)
     return copied, kept, failed
+
+
+@asynccontextmanager
+async def _room_for_a_copy(folder: Path) -> AsyncIterator[Path]:
+    """A name for a copy, which goes in the end. Whoever was killed left one: those go first, if nobody is at work.
+
+    Several processes may be: each holds a shared lock of the folder meanwhile.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as fault:
+        raise CatalogueFault(f"{folder}: {fault.strerror}") from fault
+    copy = folder / f"snapshot{secrets.token_hex(4)}.copy"
+    try:
+        await deferToThread(_sweep, folder, descriptor)
+        yield copy
+    finally:
+        os.close(descriptor)
+        await deferToThread(copy.unlink, missing_ok=True)
+
+
+def _sweep(folder: Path, descriptor: int) -> None:
+    with suppress(OSError):  # others are at work (or nobody can lock here)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in folder.glob("snapshot*.copy*"):
+            left.unlink(missing_ok=True)
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 class SnapshotDuty:
