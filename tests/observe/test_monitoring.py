@@ -19,6 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 
 from gateway.observe import Metrics, Stalls
 from gateway.observe.figures import FIGURES, LABELS
@@ -198,6 +199,25 @@ def test_a_loop_that_is_held_up_is_counted() -> None:
     assert 'gateway_reactor_lag_seconds_bucket{le="0.001"} 2.0' in text
     assert 'gateway_reactor_lag_seconds_bucket{le="1.0"} 3.0' in text
     assert "gateway_reactor_stalls_total 1.0" in text
+
+
+def test_a_loop_that_stood_still_is_told_once_a_minute() -> None:
+    clock, told = Clock(), list[str]()
+
+    def watch(event: Any) -> None:
+        told.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(watch)
+    try:
+        Stalls(clock, lambda seconds: None).start()
+        clock.pump([0.25, 0.45])  # on time, 0.2 s late
+        assert told == []
+        clock.pump([0.75, 1.25, 5.25])  # 0.5, 1 and 5 s late
+        assert len(told) == 1 and "stood still for 0.50 s" in told[0]
+        clock.pump([60.25])
+        assert len(told) == 2 and "60.00 s" in told[1]
+    finally:
+        globalLogPublisher.removeObserver(watch)
 
 
 def test_a_stranger_s_exceptions_make_no_new_labels() -> None:

@@ -38,7 +38,7 @@ class Broken(MemoryBackend):
         if mode == "fail unheard":
             defer.fail(LookupError("nobody waits for this one"))
         if mode == "block":
-            time.sleep(0.5)
+            time.sleep(0.8)
         return real(request)
 
 def ruined(name):
@@ -134,7 +134,7 @@ def test_t154_a_failure_that_nobody_hears_is_logged_and_harms_nobody(house: Hous
     assert "nobody waits for this one" in (house.folder / "server.out").read_text()
 
 
-def test_t154_a_plugin_that_blocks_holds_the_others_up_and_that_is_counted(house: House) -> None:
+def test_t154_a_plugin_that_blocks_holds_the_others_up_and_that_is_told(house: House) -> None:
     before = house.stalls()
     house.do("block")
     answers: list[Answer] = []
@@ -149,3 +149,4 @@ def test_t154_a_plugin_that_blocks_holds_the_others_up_and_that_is_counted(house
     assert [(answer.status, answer.body) for answer in answers] == [(200, b"kept")] * 3
     house.do("work")
     assert house.stalls() > before
+    assert "stood still for" in (house.folder / "server.out").read_text()
