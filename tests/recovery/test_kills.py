@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -44,7 +45,7 @@ class Shop(Subject):
 
     def every(self, interval: str) -> None:
         """How often it takes a snapshot from its next start on."""
-        text = self.config.read_text().replace("snapshot_interval = 0", f"snapshot_interval = {interval}")
+        text = re.sub(r"(snapshot_interval =).*", rf"\1 {interval}", self.config.read_text())
         self.config.write_text(text)
 
     def put(self, key: str, body: bytes) -> None:
@@ -163,33 +164,14 @@ def test_a_snapshot_that_is_killed_anywhere_harms_nothing(stage: Shop, tmp_path:
 
 
 def test_a_gateway_that_is_killed_in_its_own_snapshot_starts_again(stage: Shop, tmp_path: Path) -> None:
-    def serving(folder: Path) -> Shop:
-        shop = stage.copy(folder, data=True)
-        shop.every("15s")  # the first comes after a tenth of it
-        shop.start()
-        shop.put("acknowledged", b"just before")
-        return shop
-
-    def taken(shop: Shop) -> bool:
-        """Wait for a snapshot, or its end."""
-        indexes = set((shop.folder / "storage" / "blobs" / "gatewaysnapshot").glob("*/index"))
-        end = time.monotonic() + PATIENCE
-        while not shop.dead(0.05):
-            assert time.monotonic() < end, "it never came"
-            if set((shop.folder / "storage" / "blobs" / "gatewaysnapshot").glob("*/index")) - indexes:
-                return not shop.dead(0.3)
-        return False
-
-    first = serving(tmp_path / "first")
-    first.count(CALLS)
-    assert taken(first)
+    first = serving(stage, tmp_path / "first", counting)
+    assert takes_a_snapshot(first, stage)
     points = sample(first.counted())
     first.kill()
     killed = 0
     for point in points:
-        shop = serving(tmp_path / "shop")
-        shop.aim(*point)
-        killed += not taken(shop)
+        shop = serving(stage, tmp_path / "shop", aiming(point))
+        killed += not takes_a_snapshot(shop, stage)
         shop.kill()
         shop.judge_without_data(tmp_path / "lost")
         shop.every("0")
@@ -198,6 +180,36 @@ def test_a_gateway_that_is_killed_in_its_own_snapshot_starts_again(stage: Shop, 
         shop.judge()
         shutil.rmtree(shop.folder)
     assert killed >= SAMPLE // 2
+
+
+def serving(stage: Shop, folder: Path, watch: Watch) -> Shop:
+    """A gateway that serves, is watched, and will take a snapshot soon; on a slow machine somewhat later."""
+    for interval in (15, 60, 240):  # the first comes after a tenth of it
+        shop = stage.copy(folder, data=True)
+        shop.every(f"{interval}s")
+        shop.start()
+        shop.put("acknowledged", b"just before")
+        watch(shop)
+        if indexes(shop) == indexes(stage):
+            return shop
+        shop.kill()
+        shutil.rmtree(folder)
+    pytest.fail("its first snapshot always came before it was watched")
+
+
+def takes_a_snapshot(shop: Shop, stage: Shop) -> bool:
+    """Wait for its snapshot (True), or its end."""
+    end = time.monotonic() + PATIENCE
+    while not shop.dead(0.05):
+        assert time.monotonic() < end, "it never came"
+        if indexes(shop) != indexes(stage):
+            return not shop.dead(0.3)
+    return False
+
+
+def indexes(shop: Shop) -> set[str]:
+    """The snapshots of its storage that are complete."""
+    return {path.parent.name for path in (shop.folder / "storage" / "blobs" / "gatewaysnapshot").glob("*/index")}
 
 
 def test_a_restore_that_is_killed_anywhere_is_done_or_can_be_done_again(stage: Shop, tmp_path: Path) -> None:
