@@ -135,6 +135,7 @@ def test_a_gateway_takes_them_by_itself_where_something_changed(local: Shop) -> 
     wait_for(is_quiet)
     filled(local, "second")
     wait_for(lambda: snapshots(local)[-1] != settled[-1])
+    wait_for(is_quiet)  # else the kill may leave an unfinished one, which makes the restore uncertain
     local.live.kill()
     local.lose_data()
-    assert json.loads(local.run("restore", "--json", code=5))["objects"] == 2
+    assert json.loads(local.run("restore", "--json"))["objects"] == 2
