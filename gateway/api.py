@@ -54,15 +54,20 @@ from gateway.model import (
 from gateway.plugins.hookspecs import Hooks, hookimpl
 from gateway.plugins.wrapping import Answer, Wrapper, drop
 from gateway.remote import (
+    GATHERED,
     METADATA_PAIRS,
     METADATA_SIZE,
+    Arrivals,
     Outgoing,
     Refusal,
     Reply,
     S3Dialect,
     S3Objects,
+    Sent,
     Service,
     Timing,
+    damaged,
+    gathered,
     judge,
     judge_s3_grammar,
     pack_metadata,
@@ -76,12 +81,14 @@ from gateway.remote import (
 from gateway.settings import REQUIRED, Secret, Setting, Values
 
 __all__ = [
+    "GATHERED",
     "METADATA_PAIRS",
     "METADATA_SIZE",
     "REQUIRED",
     "AbortMPURequest",
     "AbortMPUResult",
     "Answer",
+    "Arrivals",
     "BackendBusy",
     "BackendDenied",
     "BackendDown",
@@ -122,6 +129,7 @@ __all__ = [
     "Reply",
     "S3Objects",
     "Secret",
+    "Sent",
     "Service",
     "Setting",
     "StreamBody",
@@ -130,7 +138,9 @@ __all__ = [
     "UploadPartResult",
     "Values",
     "Wrapper",
+    "damaged",
     "drop",
+    "gathered",
     "hookimpl",
     "judge",
     "judge_s3_grammar",

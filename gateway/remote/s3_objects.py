@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -18,8 +19,9 @@ from xml.sax.saxutils import escape
 
 from gateway import model
 from gateway.bodies import BytesBody, EmptyBody, contents
-from gateway.errors import BackendDown, BackendUnfit, BlobChanged, BlobExists, BlobMissing
+from gateway.errors import BackendDown, BackendError, BackendUnfit, BlobChanged, BlobExists, BlobMissing
 from gateway.model import NOTHING, Body
+from gateway.remote.arrival import Arrivals, Sent
 from gateway.remote.documents import read_xml
 from gateway.remote.metadata import pack, unpack
 from gateway.remote.ranges import whole_size
@@ -31,6 +33,7 @@ _LISTED = 1000  # the most that a page holds
 _PROBE = 4096  # bytes
 _TOKEN = re.compile(r"([0-9a-f]{16})\.(.+)", re.DOTALL)
 _ERROR = re.compile(rb"\s*(<\?[^>]*>\s*)?<Error[\s>]")
+_ETAG_OF_BYTES = re.compile("[0-9a-f]{32}")
 _TYPE = {"content-type": "application/octet-stream"}
 
 
@@ -67,6 +70,7 @@ class S3Objects:
         self._prefix = prefix
         self._dialect = dialect
         self._mark = f"{dialect.meta}gwupload"
+        self._arrivals = Arrivals()
 
     async def put(self, request: model.PutRequest) -> model.PutResult:
         headers = self._described(request.metadata)
@@ -74,17 +78,23 @@ class S3Objects:
             headers |= [self._dialect.create_only]
             if self._dialect.look_first and await self._find(request.name) is not None:
                 raise BlobExists(request.name)
+        sent = Sent(request.body)
         reply = await self._ask(
             "PUT",
             request.name,
             headers=headers,
-            body=request.body,
+            body=sent,
             expect=(200, 409, 412) if request.if_absent else (200,),
             idempotent=not request.if_absent,  # the second try would find what the first one made
         )
         if reply.status != 200:  # 409: several at once, and another one was first
             raise BlobExists(request.name)
-        return model.PutResult(fingerprint(reply))
+        try:
+            return model.PutResult(self._arrived(reply, request.name, sent))
+        except BackendDown:
+            with suppress(BackendError):
+                await self.delete(model.DeleteRequest(name=request.name))
+            raise
 
     async def get(self, request: model.GetRequest) -> model.GetResult:
         if request.length == 0:
@@ -168,7 +178,16 @@ class S3Objects:
 
     async def uploadPart(self, request: model.UploadPartRequest) -> model.UploadPartResult:
         params = {"partNumber": str(request.number), "uploadId": _split(request.token)[1]}
-        return model.UploadPartResult(fingerprint(await self._ask("PUT", request.name, params, _TYPE, request.body)))
+        sent = Sent(request.body)
+        reply = await self._ask("PUT", request.name, params, _TYPE, sent)
+        return model.UploadPartResult(self._arrived(reply, f"part {request.number} of {request.name}", sent))
+
+    def _arrived(self, reply: Reply, what: str, sent: Sent) -> str:
+        """The fingerprint: the MD5 of what was sent, unless the service encrypts with a key of its customer's."""
+        etag = fingerprint(reply)
+        if _ETAG_OF_BYTES.fullmatch(etag) and sent.size and not _encrypted(reply):
+            self._arrivals.check(what, etag, sent.md5())
+        return etag
 
     async def completeMPU(self, request: model.CompleteMPURequest) -> model.CompleteMPUResult:
         mark, upload = _split(request.token)
@@ -281,6 +300,12 @@ def fingerprint(reply: Reply) -> str:
     if not etag:
         raise BackendDown("the service answered without an ETag")
     return etag
+
+
+def _encrypted(reply: Reply) -> bool:
+    """Whether a key of KMS makes the ETag something else than an MD5."""
+    google = "x-goog-encryption-kms-key-name" in reply.headers
+    return google or reply.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
 
 
 def _size(reply: Reply) -> int:

@@ -136,7 +136,7 @@ class Service:
         if isinstance(body, bytes):
             request = replace(request, payload=body)
         elif body is not None and body.size is not None and body.size <= GATHERED:
-            request = replace(request, payload=await _gathered(body, body.size))
+            request = replace(request, payload=await gathered(body, body.size))
         elif body is not None:
             request, streamed = replace(request, payload=None), body
         try:
@@ -225,7 +225,8 @@ def _quoted(text: str) -> str:
     return quote(text, safe="-_.~")
 
 
-async def _gathered(body: Body, size: int) -> bytes:
+async def gathered(body: Body, size: int) -> bytes:
+    """The whole body in memory. Raises BackendDown where it has not ``size`` bytes."""
     data = bytearray()
     async for chunk in body:
         data += chunk

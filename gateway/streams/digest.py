@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import ClassVar, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -85,6 +85,7 @@ class Tally:
         self.results: Mapping[str, bytes] = {}
         self._body = body
         self._digests = Digests(algorithms, body.size)
+        self.md5: Callable[[], str] | None = self._md5 if "MD5" in algorithms else None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._body:
@@ -92,15 +93,22 @@ class Tally:
             yield chunk
         self.results = await self._digests.finish()
 
+    def _md5(self) -> str:
+        return self.results["MD5"].hex()
+
     def close(self) -> None:
         self._body.close()
 
 
 class Measured:
-    """A body that passes through unchanged while one CRC32C per MiB is taken; ``crcs()`` after the end."""
+    """A body that passes through unchanged while one CRC32C per MiB is taken; ``crcs()`` after the end.
+
+    ``md5`` is that of the body, where it has one.
+    """
 
     def __init__(self, body: Body) -> None:
         self.size = body.size
+        self.md5: Callable[[], str] | None = getattr(body, "md5", None)
         self._body = body
         self._blocks = checksums.BlockCrcs()
 

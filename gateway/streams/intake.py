@@ -68,6 +68,10 @@ class Intake:
             return {"SHA256": checksums.encode(bytes.fromhex(self._payload.sha256))}
         return {}
 
+    def md5(self) -> str:
+        """In hex, after the end."""
+        return self.etag
+
     @property
     def count(self) -> int:
         """How many bytes have come."""

@@ -49,6 +49,7 @@ def cases(away: str) -> dict[str, Case]:
         "length + 1": Case(faults.wrong_length(1), UNAVAILABLE),
         "length - 1": Case(faults.wrong_length(-1), UNAVAILABLE),
         "flipped": Case(faults.flipped(7), INTERNAL),
+        "damaged on the way in": Case(faults.damaged(7, 8 * KI), UNAVAILABLE),
         "429": Case(faults.status(429), SLOW_DOWN),
         "503 with Retry-After": Case(faults.status(503, {"Retry-After": "3600"}), SLOW_DOWN),
         "500": Case(faults.status(500), UNAVAILABLE),
@@ -135,7 +136,7 @@ async def suffer(scene: Scene, name: str, case: Case) -> list[str]:
 
 async def upload(scene: Scene, name: str, case: Case) -> list[str]:
     """Every step of an upload fails, or does not, and a client that tries again gets what it wants."""
-    proxy, data = scene.cloud.proxy, sample(100 * KI, 5)
+    proxy, data = scene.cloud.proxy, sample(60 * KI, 5)
     steps: list[str] = []
 
     async def stubborn(operation: str, **words: Any) -> Any:

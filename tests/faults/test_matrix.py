@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +20,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
 from gateway.errors import BackendBusy, BackendDown, BackendError
+from gateway.model import HealthcheckRequest
 from gateway.plugins.location import Location
+from gateway.testing.pours import KI, sample
 from tests.faults.conftest import CLOUDS, Cloud, Trap
 from tests.faults.deeds import DEEDS, Deed
 from tests.faults.watchdog import Watchdog
@@ -47,7 +50,7 @@ class Case:
     blind: tuple[str, ...] = ()
 
 
-def cases(away: str) -> dict[str, Case]:
+def cases(away: str, azure: bool) -> dict[str, Case]:
     busy, down = (BackendBusy,), (BackendDown,)
     soon = {"Retry-After": "0"}
     made = {
@@ -61,6 +64,8 @@ def cases(away: str) -> dict[str, Case]:
         "length + 1000": Case(faults.wrong_length(1000), down),
         # a document, or a body, whose bits are others is one like any other; the gateway's own checksums tell
         "flipped": Case(faults.flipped(1), blind=("get", "list", "createMPU", "abortMPU")),
+        # Azurite tells no digest of a block, and compares only those that are announced: of small ones
+        "damaged on the way in": Case(faults.damaged(2), down, blind=("uploadPart",) if azure else ()),
         "429": Case(faults.status(429), busy),
         "429 with Retry-After": Case(faults.status(429, soon), busy),
         "503 with Retry-After": Case(faults.status(503, soon), busy),
@@ -102,7 +107,12 @@ def scene(request: pytest.FixtureRequest, cloud_of: Callable[[str], Cloud], trap
         for place in places:
             await getattr(place, what)()
 
+    async def probe() -> None:  # as every node does at its start: what is told of an upload is believed from here on
+        for place in places:
+            await place.healthcheck(HealthcheckRequest(probe=f"probe{secrets.token_hex(6)}"))
+
     pytest_twisted.blockon(Deferred.fromCoroutine(each("open")))
+    pytest_twisted.blockon(Deferred.fromCoroutine(probe()))
     yield made
     pytest_twisted.blockon(Deferred.fromCoroutine(each("close")))
 
@@ -138,7 +148,11 @@ async def suffer(scene: Scene, deed: Deed, hook: str, case: Case, once: bool) ->
 @pytest.mark.parametrize("hook", DEEDS)
 @pytest_twisted.ensureDeferred
 async def test_no_fault_becomes_a_wrong_answer(scene: Scene, hook: str) -> None:
-    wanted = [(name, case, once) for name, case in cases(scene.trap.url).items() for once in (True, False)]
+    wanted = [
+        (name, case, once)
+        for name, case in cases(scene.trap.url, scene.cloud.kind == "cloud.azure").items()
+        for once in (True, False)
+    ]
     if not LONG:
         random.Random(scene.cloud.kind).shuffle(wanted)
         wanted = wanted[list(DEEDS).index(hook) % SHARE :: SHARE]
@@ -155,6 +169,28 @@ async def test_no_fault_becomes_a_wrong_answer(scene: Scene, hook: str) -> None:
     assert not wrong, "\n".join(wrong)
     assert scene.trap.visits == 0
     assert dog.counted and not dog.slow
+
+
+@pytest.mark.parametrize(
+    ("hook", "size"), [("put", 5 * KI), ("put", 150 * KI), ("uploadPart", 5 * KI), ("uploadPart", 150 * KI)]
+)
+@pytest_twisted.ensureDeferred
+async def test_what_is_damaged_on_the_way_in_is_not_acknowledged(scene: Scene, hook: str, size: int) -> None:
+    if (scene.cloud.kind, hook, size) == ("cloud.azure", "uploadPart", 150 * KI):
+        return  # Azurite tells no digest of a block; plugins/azure/tests has a service that does
+    deed = DEEDS[hook](scene.calm)
+    deed.data = sample(size, size)
+    await deed.prepare()
+    word = deed.name.partition("/")[0]
+    scene.cloud.proxy.faults[word] = faults.damaged(size)
+    try:
+        with pytest.raises(BackendDown):
+            await deed.do(scene.suffering)
+    finally:
+        del scene.cloud.proxy.faults[word]
+    assert not await deed.judge(False)
+    if hook == "put":
+        assert await deed.stored() is None
 
 
 @pytest_twisted.ensureDeferred

@@ -68,11 +68,12 @@ class Exchange:
         self.method, self.target = (word.decode("latin-1") for word in lines[0].split(b" ")[:2])
         self.gone = False
         self._front = front
-        self._request = b"\r\n".join(lines) + b"\r\n\r\n" + body
+        self._head = b"\r\n".join(lines) + b"\r\n\r\n"
+        self.body = bytearray(body)
 
     async def forward(self) -> Answer:
         """What the server answers; ConnectionAbortedError where it went away."""
-        return await self.proxy.ask(self._request, self.method)
+        return await self.proxy.ask(self._head + self.body, self.method)
 
     def say(self, data: bytes) -> None:
         if not self.gone:

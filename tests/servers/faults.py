@@ -78,6 +78,18 @@ def flipped(seed: int) -> Fault:
     return flip
 
 
+def damaged(seed: int, least: int = 1024) -> Fault:
+    """One bit of a body of ``least`` bytes or more is another one when the server gets it."""
+    draw = random.Random(seed)
+
+    async def damage(exchange: Exchange) -> None:
+        if len(exchange.body) >= least:
+            exchange.body[draw.randrange(len(exchange.body))] ^= 1 << draw.randrange(8)
+        exchange.say((await exchange.forward()).whole())
+
+    return damage
+
+
 def status(code: int, headers: Mapping[str, str] | None = None, content: bytes = ERROR, *, acts: bool = False) -> Fault:
     """Answered with this status, where ``acts`` after the server did what was asked."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())

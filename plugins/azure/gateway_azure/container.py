@@ -5,21 +5,29 @@ https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
+from contextlib import suppress
 from email.utils import formatdate
 from types import MappingProxyType
 from urllib.parse import parse_qsl, urlsplit
 
 from gateway.api import (
+    GATHERED,
+    Arrivals,
     BackendDown,
+    BackendError,
     BlobChanged,
     BlobMissing,
     Body,
+    BytesBody,
     ListedBlob,
     Outgoing,
     Reply,
+    Sent,
     Service,
     Timing,
+    gathered,
     read_xml,
 )
 from gateway_azure.answers import judged, listed
@@ -39,6 +47,7 @@ class Container:
         self._prefix = prefix
         self._key = key
         self._token = token
+        self._md5s, self._crcs = Arrivals(), Arrivals()
         self._service = Service(url, self._sign, judge=judged, timing=timing)
 
     def open(self) -> None:
@@ -56,21 +65,45 @@ class Container:
         params: Mapping[str, str] = NOTHING,
         headers: Mapping[str, str] = NOTHING,
         if_absent: bool = False,
+        announce: bool = True,
     ) -> Reply:
-        """Put Blob, Put Block and Put Block List. Raises BlobExists (``if_absent``)."""
+        """Put Blob, Put Block and Put Block List. Raises BlobExists (``if_absent``), BackendDown (damaged on the way).
+
+        Azure compares the MD5 of a small body, which is known before; of others, and where we do not ``announce`` it,
+        it tells what it computed. (An answer has a CRC only where the request has no MD5.)
+        """
+        body = Sent(BytesBody(body) if isinstance(body, bytes) else body, crc=True)
+        data = await gathered(body, size) if size <= GATHERED else body
         # The signature covers the length, and whoever signs does not see a body that streams.
         sent = {**headers, "content-length": str(size)}
         if if_absent:
             sent["if-none-match"] = "*"
-        return await self._service.ask(
+        if data is not body and announce:
+            sent["content-md5"] = _md5(body)
+        reply = await self._service.ask(
             "PUT",
             self._path(name),
             params={**self._token, **params},
             headers=sent,
-            body=body,
+            body=data,
             expect=(201,),
             idempotent=not if_absent,  # the second try would find what the first one made
         )
+        try:
+            self._prove(name, reply.headers, body)
+        except BackendDown:
+            if "comp" not in params:  # a block is nothing yet
+                with suppress(BackendError):
+                    await self.delete(name)
+            raise
+        return reply
+
+    def _prove(self, name: str, told: Mapping[str, str], sent: Sent) -> None:
+        """Whether what Azure computed is what we did. (Azurite tells nothing of a block.)"""
+        if crc := told.get("x-ms-content-crc64"):
+            self._crcs.check(name, crc, sent.crc64())
+        elif md5 := told.get("content-md5"):
+            self._md5s.check(name, md5, _md5(sent))
 
     async def get(self, name: str, bytes_range: str, expect: str | None) -> Reply:
         """200, 206, or 416 for a range beyond the end; the caller closes the body. Raises BlobMissing, BlobChanged."""
@@ -123,6 +156,10 @@ class Container:
             headers["authorization"] = self._key.authorization(request.method, parts.path, params, headers)
         headers.pop("content-length", None)  # the connection sends it
         return headers
+
+
+def _md5(sent: Sent) -> str:
+    return base64.b64encode(bytes.fromhex(sent.md5())).decode()
 
 
 def _if_match(expect: str | None) -> dict[str, str]:

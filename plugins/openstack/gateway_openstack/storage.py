@@ -14,15 +14,21 @@ from twisted.internet import reactor, task
 from twisted.internet.defer import CancelledError
 
 from gateway.api import (
+    GATHERED,
     BackendDenied,
     BackendDown,
+    BackendError,
     BackendUnfit,
     BlobExists,
     BlobMissing,
     Body,
+    BytesBody,
     Reply,
+    Sent,
     Service,
     Values,
+    damaged,
+    gathered,
     read_json,
     unpack_metadata,
 )
@@ -33,7 +39,6 @@ from gateway_openstack.identity import KEY
 META = "x-object-meta-"
 UPLOAD = f"{META}upload"  # which upload, or which put with if_absent, wrote the object
 PAGE = 500  # with names of 256 bytes, each written as an escape, a page stays below 1 MiB
-SMALL = 64 * 1024  # a body up to this size is read first, and can be sent again with another token
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +107,16 @@ class Storage:
         return await self._account.with_token(lambda account: account.stream(path, headers=headers, expect=expect))
 
     async def put(self, name: str, body: Body | bytes, size: int, headers: Mapping[str, str]) -> str:
-        """Keep an object; gives its fingerprint (the MD5 of its bytes)."""
-        if not isinstance(body, bytes) and size <= SMALL:
-            body = await _whole(body, size)
+        """Keep an object; gives its fingerprint (the MD5 of its bytes). BackendDown: other bytes arrived."""
+        sent = Sent(BytesBody(body) if isinstance(body, bytes) else body)
+        data = await gathered(sent, size) if size <= GATHERED else sent
         headers = {"Content-Type": "application/octet-stream", **headers}
-        return etag(await self.ask("PUT", name, headers=headers, body=body, expect=(201,)))
+        kept = etag(await self.ask("PUT", name, headers=headers, body=data, expect=(201,)))
+        if kept != sent.md5():
+            with suppress(BackendError):
+                await self.remove(name)
+            raise damaged(name, kept, sent.md5())
+        return kept
 
     async def settle(self, name: str, upload: str) -> Found:
         """What is there after a while, if ``upload`` wrote it. Raises BlobExists where somebody else did.
@@ -177,14 +187,3 @@ class Storage:
                 return await account.ask("POST", params={"bulk-delete": ""}, headers=headers, body=lines)
 
             outcome(await self._account.with_token(go), "POST")
-
-
-async def _whole(body: Body, size: int) -> bytes:
-    data = bytearray()
-    async for chunk in body:
-        data += chunk
-        if len(data) > size:
-            break
-    if len(data) != size:
-        raise BackendDown(f"the body has not the {size} bytes that were promised")
-    return bytes(data)
