@@ -384,3 +384,28 @@ async def test_a_token_that_is_not_ours_is_missing(backend: Any, server: RawServ
     with pytest.raises(BlobMissing):
         await backend.completeMPU(CompleteMPURequest(name="k", token="other", parts=()))
     assert server.heads == []
+
+
+# ---------------------------------------------------------------- what arrived
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_etag_that_is_no_md5_says_nothing(backend: Any, server: RawServer) -> None:
+    md5 = hashlib.md5(b"x", usedforsecurity=False).hexdigest()
+    other = "0" * 32
+    server.when_whole = answer(ETag=f'"{other}"')  # never yet an MD5: a service with ETags of its own
+    assert (await backend.put(put(b"x"))).fingerprint == other
+    server.when_whole = answer(ETag=f'"{md5}"')
+    assert (await backend.put(put(b"x"))).fingerprint == md5
+    server.when_whole = answer(ETag=f'"{other}"')
+    with pytest.raises(BackendDown, match="damaged on the way"):
+        await backend.put(put(b"x"))
+    assert server.heads[-1].startswith(b"DELETE ")
+    part = UploadPartRequest(name="k", token="0" * 16 + ".u", number=1, body=BytesBody(b"x"), size=1)
+    with pytest.raises(BackendDown, match="part 1 of k was damaged"):
+        await backend.uploadPart(part)
+    for theirs in ({"x_amz_server_side_encryption": "aws:kms"}, {"x_goog_encryption_kms_key_name": "k"}):
+        server.when_whole = answer(ETag=f'"{other}"', **theirs)
+        assert (await backend.put(put(b"x"))).fingerprint == other
+    server.when_whole = answer(ETag='"not-hex-1"')
+    assert (await backend.put(put(b"x"))).fingerprint == "not-hex-1"
