@@ -12,10 +12,8 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from email.utils import parsedate_to_datetime
 from xml.etree.ElementTree import Element
-from xml.sax.saxutils import escape
 
 from gateway import model
 from gateway.bodies import BytesBody, EmptyBody, contents
@@ -27,6 +25,7 @@ from gateway.remote.metadata import pack, unpack
 from gateway.remote.ranges import whole_size
 from gateway.remote.replies import Refusal, Reply
 from gateway.remote.s3_refusals import judge_s3_grammar
+from gateway.remote.s3_rows import listed, part_list
 from gateway.remote.service import Service
 
 _LISTED = 1000  # the most that a page holds
@@ -154,7 +153,7 @@ class S3Objects:
         if request.after:
             params["start-after"] = self._prefix + request.after
         page = await self._page(params, "ListBucketResult")
-        blobs = [_listed(row, self._prefix) for row in page.iter("Contents")]
+        blobs = [listed(row, self._prefix) for row in page.iter("Contents")]
         more = page.findtext("IsTruncated") == "true" and blobs
         return model.ListResult(tuple(blobs), blobs[-1].name if more else None)
 
@@ -208,7 +207,7 @@ class S3Objects:
             headers |= [self._dialect.complete_only]
         try:
             params = {"uploadId": upload}
-            reply = await self._ask("POST", request.name, params, headers, _part_list(request.parts), expect=(200, 412))
+            reply = await self._ask("POST", request.name, params, headers, part_list(request.parts), expect=(200, 412))
             if reply.status == 412:
                 raise BlobExists(request.name)
             if read_xml(reply.content).tag != "CompleteMultipartUploadResult":
@@ -322,31 +321,8 @@ def _modified(reply: Reply) -> float | None:
         return None
 
 
-def _listed(row: Element, prefix: str) -> model.ListedBlob:
-    key, size, etag = (row.findtext(tag) or "" for tag in ("Key", "Size", "ETag"))
-    if not key or not etag or not re.fullmatch("[0-9]{1,18}", size):
-        raise BackendDown("the service listed an object without key, ETag or size")
-    return model.ListedBlob(
-        key.removeprefix(prefix), int(size), etag.strip('"'), _iso_date(row.findtext("LastModified"))
-    )
-
-
-def _iso_date(text: str | None) -> float | None:
-    try:
-        return datetime.fromisoformat(text or "").timestamp()
-    except ValueError:
-        return None
-
-
 def _split(token: str) -> tuple[str, str]:
     match = _TOKEN.fullmatch(token)
     if match is None:
         raise BlobMissing(f"{token[:100]!r} is no upload of ours")
     return match[1], match[2]
-
-
-def _part_list(parts: Collection[model.ChosenPart]) -> bytes:
-    rows = "".join(
-        f'<Part><PartNumber>{part.number}</PartNumber><ETag>"{escape(part.receipt)}"</ETag></Part>' for part in parts
-    )
-    return f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{rows}</CompleteMultipartUpload>'.encode()
