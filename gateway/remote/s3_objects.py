@@ -25,7 +25,7 @@ from gateway.remote.metadata import pack, unpack
 from gateway.remote.ranges import whole_size
 from gateway.remote.replies import Refusal, Reply
 from gateway.remote.s3_refusals import judge_s3_grammar
-from gateway.remote.s3_rows import listed, part_list
+from gateway.remote.s3_rows import listed, part_list, part_rows
 from gateway.remote.service import Service
 
 _LISTED = 1000  # the most that a page holds
@@ -212,12 +212,32 @@ class S3Objects:
                 raise BlobExists(request.name)
             if read_xml(reply.content).tag != "CompleteMultipartUploadResult":
                 raise BackendDown(f"{request.name}: the service answers a completion with another document")
-        except (BlobMissing, BlobExists):
+        except (BlobMissing, BlobExists) as fault:
             found = await self._find(request.name)
             if found is None or found.headers.get(self._mark) != mark:
+                if isinstance(fault, BlobMissing):
+                    await self._blame_what_was_left_out(request, upload)
                 raise
             return found
         return await self._ask("HEAD", request.name)
+
+    async def _blame_what_was_left_out(self, request: model.CompleteMPURequest, upload: str) -> None:
+        """Raises BackendUnfit where all chosen parts are there, and others too: Ceph completes no such upload."""
+        sent: dict[int, str] = {}
+        marker: str | None = "0"
+        while marker:
+            params = {"uploadId": upload, "part-number-marker": marker}
+            try:
+                page = read_xml((await self._ask("GET", request.name, params)).content)
+            except BlobMissing:
+                return
+            sent |= part_rows(page)
+            after = page.findtext("NextPartNumberMarker") if page.findtext("IsTruncated") == "true" else None
+            marker = after if after != marker else None
+        left = sorted(sent.keys() - {part.number for part in request.parts})
+        if left and all(sent.get(part.number) == part.receipt for part in request.parts):
+            limit = f"the service completes an upload only with every part that was sent, and {left[:5]} are left out"
+            raise BackendUnfit(f"{request.name}: {limit}", fix="send the upload anew, without these parts")
 
     async def abortMPU(self, request: model.AbortMPURequest) -> model.AbortMPUResult:
         if request.token is not None:

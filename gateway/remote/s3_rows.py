@@ -35,3 +35,9 @@ def part_list(parts: Collection[model.ChosenPart]) -> bytes:
         f'<Part><PartNumber>{part.number}</PartNumber><ETag>"{escape(part.receipt)}"</ETag></Part>' for part in parts
     )
     return f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{rows}</CompleteMultipartUpload>'.encode()
+
+
+def part_rows(page: Element) -> dict[int, str]:
+    """Number -> ETag, of a list of parts."""
+    rows = ((row.findtext("PartNumber") or "", row.findtext("ETag") or "") for row in page.iter("Part"))
+    return {int(number): etag.strip('"') for number, etag in rows if re.fullmatch("[0-9]{1,5}", number)}

@@ -409,3 +409,29 @@ async def test_an_etag_that_is_no_md5_says_nothing(backend: Any, server: RawServ
         assert (await backend.put(put(b"x"))).fingerprint == other
     server.when_whole = answer(ETag='"not-hex-1"')
     assert (await backend.put(put(b"x"))).fingerprint == "not-hex-1"
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("etag", "meant"), [("one", BackendUnfit), ("other", BlobMissing)])
+async def test_a_service_that_wants_every_part_is_named(backend: Any, server: RawServer, etag: str, meant: Any) -> None:
+    """Two pages of parts, the chosen one and another: then that one is why. Else the chosen one is gone."""
+
+    def script(peer: Peer) -> None:
+        head = peer.heads[-1]
+        if head.startswith(b"POST"):
+            peer.reply(400, error("InvalidPart"))
+        elif b"part-number-marker=0" in head:
+            told = f"<Part><PartNumber>1</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>".encode()
+            more = b"<IsTruncated>true</IsTruncated><NextPartNumberMarker>1</NextPartNumberMarker>"
+            peer.reply(content=b"<ListPartsResult>" + told + more + b"</ListPartsResult>")
+        elif b"part-number-marker=1" in head:
+            told = b"<Part><PartNumber>7</PartNumber><ETag>&quot;seven&quot;</ETag></Part>"
+            peer.reply(content=b"<ListPartsResult>" + told + b"</ListPartsResult>")
+        else:
+            peer.reply(404)
+
+    server.when_whole = script
+    parts = (ChosenPart(number=1, size=1, receipt="one"),)
+    with pytest.raises(meant) as told:
+        await backend.completeMPU(CompleteMPURequest(name="k", token="0" * 16 + ".u", parts=parts))
+    assert ("[7] are left out" in str(told.value)) == (meant is BackendUnfit)
