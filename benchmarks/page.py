@@ -17,7 +17,7 @@ _THIN = """
 
 The same client through the gateway and straight to the same storage. *put* and *get*: MiB/s of 64 MiB on one
 connection. *small*: ms of a 4 KiB GET on a connection that stays. *memory*: MiB of the gateway, idle and at most while
-{many} transfers of 64 MiB run at once; *503*: how many of those the storage was too slow for.
+that many uploads, and {many} downloads, of 64 MiB run at once; *503*: how many the storage was too slow for.
 
 """
 
@@ -29,7 +29,7 @@ def draw(state: Mapping[str, Any]) -> str:
     if thin := state.get("thin"):
         parts.append(_THIN.format(many=thin["many"]))
         columns = ["storage", "put direct", "through", "ratio", "get direct", "through", "ratio", "small direct"]
-        columns += ["through", "added", "idle", f"{thin['many']} up", f"{thin['many']} down", "503"]
+        columns += ["through", "added", "idle", "uploads", "memory", f"{thin['many']} down", "503"]
         parts.append(f"| {' | '.join(columns)} |\n|---|{'---:|' * (len(columns) - 1)}\n")
         parts += [_thin_line(row) for row in thin["rows"]]
         parts.append(f"\n{thin['machine']}\n")
@@ -70,5 +70,6 @@ def _thin_line(row: Mapping[str, Any]) -> str:
     for direct, through in (put, get):
         cells += [_figure(direct), _figure(through), f"{through / direct:.2f}"]
     cells += [_figure(small[0]), _figure(small[1]), f"{small[1] - small[0]:.2f}"]
-    cells += [_figure(row[name]) for name in ("idle", "uploading", "downloading")] + [str(row["busy"])]
+    cells += [_figure(row["idle"]), str(row["uploads"]), _figure(row["uploading"]), _figure(row["downloading"])]
+    cells.append(str(row["busy"]))
     return f"| {' | '.join(cells)} |\n"

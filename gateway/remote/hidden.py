@@ -23,7 +23,10 @@ def hide(content: bytes, headers: Mapping[str, str], url: str) -> bytes:
 def _words(headers: Mapping[str, str], url: str) -> Iterator[str]:
     for name, value in headers.items():
         if _PROOFS.search(name):
-            parts = [value, *re.split(r"[\s,;:=]+", value), value.rpartition("=")[2], value.rpartition(":")[2]]
+            # the whole, each of several tokens, a bearer's, what follows "Signature=" and what follows "account:";
+            # never the words for them, which a service uses as well (<Code>SignatureDoesNotMatch</Code>)
+            tokens = (token.strip() for token in value.split(","))
+            parts = (value, *tokens, *value.split()[-1:], value.rpartition("=")[2], value.rpartition(":")[2])
             yield from (part for part in parts if len(part) >= _SHORTEST)
     for value in _PARAMETERS.findall(urlsplit(url).query):
         yield from (form for form in (value, unquote(value)) if len(form) >= _SHORTEST)

@@ -34,7 +34,7 @@ async def test_a_foreign_storage_is_refused_in_one_line_and_left_alone(location:
     text = str(fault.value)
     assert "'storage' belongs to another gateway (catalogue theirs, ours is ours)" in text
     assert "\n" not in text
-    assert MARKER in fault.value.fix
+    assert "gateway restore" in fault.value.fix
     assert await peek(location) == Mark("theirs", 0)
 
 
