@@ -116,8 +116,11 @@ class Reaper:
     async def reap(self) -> Reaped:
         """One pass over everything that is due; nothing at all where the catalogue is doubted."""
         passes = [Deferred.fromCoroutine(self._reap(name)) for name in self._locations]
-        await DeferredList(passes, consumeErrors=False)  # whatever one says, the others end first
-        done = [astuple(await each) for each in passes]
+        outcomes = await DeferredList(passes, consumeErrors=True)  # whatever one says, the others end first
+        for good, outcome in outcomes:
+            if not good:
+                outcome.raiseException()
+        done = [astuple(outcome) for _, outcome in outcomes]
         return Reaped(*map(sum, zip(*done, strict=True)))
 
     async def _reap(self, name: str) -> Reaped:

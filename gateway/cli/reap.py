@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gateway.cli.exits import PartlyDone, misconfigured
+from gateway.cli.exits import PartlyDone, Refused, misconfigured
 from gateway.cli.offline import config, in_reactor, settings_of, with_catalogue
 
 if TYPE_CHECKING:
@@ -82,9 +82,12 @@ def _accept_loss(settings: NodeSettings) -> int:
 
 
 def _told(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    from gateway.errors import S3Error
     from gateway.settings import ConfigurationFaults
 
     try:
         return in_reactor(work)
     except ConfigurationFaults as faults:
         raise misconfigured(faults) from faults
+    except S3Error as fault:  # the catalogue could not be changed: a full disk, one that fails
+        raise Refused(f"{fault.cause or fault.code}; try again when the disk is well") from fault
