@@ -117,8 +117,8 @@ class Reaper:
         """One pass over everything that is due; nothing at all where the catalogue is doubted."""
         passes = [Deferred.fromCoroutine(self._reap(name)) for name in self._locations]
         outcomes = await DeferredList(passes, consumeErrors=True)  # whatever one says, the others end first
-        for good, outcome in outcomes:
-            if not good:
+        for _, outcome in outcomes:
+            if isinstance(outcome, Failure):
                 outcome.raiseException()
         done = [astuple(outcome) for _, outcome in outcomes]
         return Reaped(*map(sum, zip(*done, strict=True)))
