@@ -49,11 +49,13 @@ class Tally:
 class Round:
     """One folder, one history, one gateway that is killed and started again."""
 
+    settings = ""  # further lines of [gateway]
+
     def __init__(self, folder: Path, control: str = "", twistd: bool = False) -> None:
         assert not control or control in CONTROLS
         folder.mkdir(parents=True)
         self.tally = Tally()
-        self.subject = Subject(folder / "gateway", control, twistd)
+        self.subject = Subject(folder / "gateway", control, twistd, self.settings)
         self.history = History(folder / "journal")
         self._uploads: list[Upload] = []
         self._names = itertools.count(1)

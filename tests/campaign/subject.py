@@ -55,7 +55,7 @@ class Subject:
     ``control`` breaks it on purpose. ``twistd``: it is started by `twistd`, from nothing, instead of forked.
     """
 
-    def __init__(self, folder: Path, control: str = "", twistd: bool = False) -> None:
+    def __init__(self, folder: Path, control: str = "", twistd: bool = False, settings: str = "") -> None:
         self.folder = folder
         self.endpoint = ""
         self.recoveries: list[tuple[float, float]] = []  # seconds from each start to ready, and of processor time
@@ -65,7 +65,7 @@ class Subject:
         self._strace: subprocess.Popen[str] | None = None
         if not folder.exists():
             folder.mkdir(parents=True)
-            (folder / "tahoe.cfg").write_text(CONFIGURATION)
+            (folder / "tahoe.cfg").write_text(CONFIGURATION.replace("[gateway]\n", f"[gateway]\n{settings}", 1))
             self.command("init", str(folder), "--account", "admin")
         pair = configparser.ConfigParser(interpolation=None)
         pair.read(folder / "private" / "admin.credentials")
