@@ -15,7 +15,7 @@ TESTS ?=
 LANES ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(LANES) --dist loadfile
 
-.PHONY: demo test test-long campaign bench compatibility lint docs lock clean
+.PHONY: demo test test-long campaign bench counts compatibility lint docs lock clean
 .DELETE_ON_ERROR:
 
 demo: .make/runtime
@@ -46,6 +46,12 @@ campaign: .make/test
 BENCH ?=
 bench: .make/test .make/servers
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# What one request costs in instructions (40 s): prints what changed, keeps the figures that tests/test_counts.py holds
+# the code to. COUNTS="GET --print-only" does less.
+COUNTS ?=
+counts: .make/test
+	$(BIN)/python -m benchmarks.counts $(COUNTS)
 
 # The acceptance tests on every storage; draws docs/compatibility.md.
 compatibility: .make/test .make/servers .make/azurite

@@ -40,38 +40,39 @@ class Bench:
         """The bucket, 1,000 small objects to read, a large one, and the prefix that is listed."""
         self.signer.client.create_bucket(Bucket=BUCKET)
         keys = [f"small/{number:04d}" for number in range(KEYS)]
-        self.put_all(keys, SMALL)
+        put_all(self.signer, keys, SMALL)
         self.small = self.signer.targets("get_object", keys)
-        self.put_all([f"{PAGED}{number:08d}" for number in range(self.objects)], 0)
+        put_all(self.signer, [f"{PAGED}{number:08d}" for number in range(self.objects)], 0)
         transfers.put(
             self.server.endpoint,
             self.signer.target("put_object", Key="large"),
             transfers.random_file(self.scratch, LARGE),
         )
 
-    def put_all(self, keys: list[str], size: int) -> None:
-        """Every one of ``keys``, over eight connections."""
-        targets = self.signer.targets("put_object", keys)
-        place = urlsplit(self.server.endpoint)
-        body = b"x" * size
 
-        def some(mine: list[str]) -> Callable[[], None]:
-            def run() -> None:
-                line = http.client.HTTPConnection(str(place.hostname), place.port, timeout=60)
-                for target in mine:
-                    for last in (False, False, True):  # rclone fails where two requests make one folder at once
-                        line.request("PUT", target, body)
-                        reply = line.getresponse()
-                        said = reply.read()
-                        if reply.status == 200:
-                            break
-                        if last:
-                            raise transfers.Refused(f"PUT: {reply.status} {said[:300]!r}", reply.status)
-                line.close()
+def put_all(signer: Signer, keys: list[str], size: int) -> None:
+    """Every one of ``keys``, over eight connections."""
+    targets = signer.targets("put_object", keys)
+    place = urlsplit(signer.client.meta.endpoint_url)
+    body = b"x" * size
 
-            return run
+    def some(mine: list[str]) -> Callable[[], None]:
+        def run() -> None:
+            line = http.client.HTTPConnection(str(place.hostname), place.port, timeout=60)
+            for target in mine:
+                for last in (False, False, True):  # rclone fails where two requests make one folder at once
+                    line.request("PUT", target, body)
+                    reply = line.getresponse()
+                    said = reply.read()
+                    if reply.status == 200:
+                        break
+                    if last:
+                        raise transfers.Refused(f"PUT: {reply.status} {said[:300]!r}", reply.status)
+            line.close()
 
-        transfers.at_once([some(targets[lane::8]) for lane in range(8)])
+        return run
+
+    transfers.at_once([some(targets[lane::8]) for lane in range(8)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def deletes(bench: Bench) -> float:
     """Keys a second, by DeleteObjects of 1,000 at a time."""
     run = secrets.token_hex(4)
     keys = [f"gone/{run}/{number:05d}" for number in range(2000)]
-    bench.put_all(keys, 0)
+    put_all(bench.signer, keys, 0)
     begun = time.monotonic()
     for start in range(0, len(keys), 1000):
         listed = {"Objects": [{"Key": key} for key in keys[start : start + 1000]], "Quiet": True}

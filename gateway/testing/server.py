@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO
@@ -27,7 +27,8 @@ class LiveGateway:
     """``with LiveGateway(folder, backend="memory") as live:`` - live.endpoint, access_key, secret_key, region, pid.
 
     ``storage`` and ``gateway`` are further lines of those sections, ``secrets`` files of private/. The folder is kept,
-    so that a second LiveGateway on it finds what the first one stored (if the backend keeps it).
+    so that a second LiveGateway on it finds what the first one stored (if the backend keeps it). ``before``: words
+    before the command that serves, such as `valgrind`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class LiveGateway:
         storage: Mapping[str, str] = NOTHING,
         secrets: Mapping[str, str] = NOTHING,
         patience: float = 60.0,
+        before: Sequence[str] = (),
     ) -> None:
         self.folder = Path(folder)
         self.config_file = self.folder / "tahoe.cfg"
@@ -52,6 +54,7 @@ class LiveGateway:
         }
         self._secrets = secrets
         self._patience = patience
+        self._before = before
         self._process: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] | None = None
 
@@ -78,7 +81,7 @@ class LiveGateway:
         self.access_key = pair["default"]["aws_access_key_id"]
         self.secret_key = pair["default"]["aws_secret_access_key"]
         self._said = (self.folder / "server.out").open("w+b")
-        words = [sys.executable, "-m", "gateway", "run", "-c", str(self.config_file)]
+        words = [*self._before, sys.executable, "-m", "gateway", "run", "-c", str(self.config_file)]
         self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said)
         try:
             self._wait_until_ready()

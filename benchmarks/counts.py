@@ -1,0 +1,256 @@
+"""What one request costs in instructions, by callgrind: ``make counts`` measures and keeps the figures in counts.json.
+
+Seconds vary with the machine and with what else it does; the instructions of the gateway's processes do not. The
+kernel's are not among them. Valgrind shows programs a processor of its own, with AVX2 where the real one has it, and
+nothing newer: which code OpenSSL, awscrt and glibc choose depends on that alone. What does change the counts is another
+build of Python: figures are kept for each minor version, with the build that they were taken on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmarks.presign import BUCKET, Signer
+from benchmarks.rows import PAGED, SMALL, put_all
+from benchmarks.servers import Missing, Server, family
+from gateway.testing.server import LiveGateway
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "benchmarks" / "counts.json"
+DUMPS = ROOT / ".make" / "counts"
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+TOLERANCE = 0.05
+KEYS, LISTED = 20, 1000
+WARM = 20  # requests of each kind before any is counted: Python makes code quicker that it has run some times
+WINDOWS = 5
+IDLE = 2.0  # seconds
+# Nothing but the requests: no duty falls due while they are counted.
+QUIET = {"probe_interval": "1d", "reap_interval": "1d", "snapshot_interval": "0", "workers": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Instructions of one request: the median of the windows, and how far these lie apart, as a share of it."""
+
+    instructions: int
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One kind of request: its bytes, for one key each, and how many of them are counted at a time."""
+
+    name: str
+    method: str
+    requests: Sequence[bytes]
+    times: int
+
+
+class Counted:
+    """A gateway whose processes run under callgrind; nothing is counted before ``begin``."""
+
+    def __init__(self, live: LiveGateway, folder: Path) -> None:
+        self._live = live
+        self._folder = folder
+        self._per_second = 0.0
+
+    def begin(self) -> None:
+        self._tell("instrumentation", "on")
+        begun = self._zero()
+        time.sleep(IDLE)
+        total, took = self._total(begun)
+        self._per_second = total / took
+
+    def window(self, line: socket.socket, asked: Asked) -> float:
+        """Instructions of each of ``asked.times`` requests, less what the timers cost meanwhile."""
+        begun = self._zero()
+        send(line, asked, asked.times)
+        total, took = self._total(begun)
+        return (total - took * self._per_second) / asked.times
+
+    def keep(self, name: str) -> None:
+        """Leave what the last window counted, function by function, for callgrind_annotate."""
+        DUMPS.mkdir(parents=True, exist_ok=True)
+        for old in DUMPS.glob(f"{name}.*"):
+            old.unlink()
+        for pid, file in self._dumps().items():
+            shutil.copy(file, DUMPS / f"{name}.{pid}")
+
+    def _zero(self) -> float:
+        self._tell("zero")
+        return time.monotonic()
+
+    def _total(self, begun: float) -> tuple[int, float]:
+        took = time.monotonic() - begun
+        self._tell("dump")
+        return sum(_totals(file) for file in self._dumps().values()), took
+
+    def _tell(self, *words: str) -> None:
+        for pid in family(self._live.pid):
+            told = ["vgdb", f"--vgdb-prefix={self._folder}/vgdb", f"--pid={pid}", *words]
+            done = subprocess.run(told, capture_output=True, text=True, timeout=120)
+            if done.returncode:
+                raise Missing(f"{' '.join(told)}: {done.stderr or done.stdout}")
+
+    def _dumps(self) -> Mapping[int, Path]:
+        """The newest dump of each process."""
+        found = {}
+        for pid in family(self._live.pid):
+            files = self._folder.glob(f"out.{pid}.*")
+            found[pid] = max(files, key=lambda file: int(file.suffix[1:]))
+        return found
+
+
+def _totals(file: Path) -> int:
+    with file.open() as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("totals:"))
+
+
+@contextmanager
+def counted(folder: Path, backend: str = "local") -> Iterator[tuple[Counted, Server]]:
+    """A gateway under callgrind, with ``LISTED`` keys in it, that were put before it was slow."""
+    for program in ("valgrind", "vgdb"):
+        if shutil.which(program) is None:
+            raise Missing(f"no {program}: apt-get install valgrind")
+    place = folder / "gateway"
+    with LiveGateway(place, backend, gateway=QUIET) as live:
+        signer = Signer(_server(live))
+        signer.client.create_bucket(Bucket=BUCKET)
+        put_all(signer, [f"{PAGED}{number:05d}" for number in range(LISTED)], 0)
+    words = ["env", "PYTHONHASHSEED=0", "valgrind", "-q", "--tool=callgrind", "--trace-children=yes"]
+    words += ["--instr-atstart=no", f"--vgdb-prefix={folder}/vgdb", f"--callgrind-out-file={folder}/out.%p"]
+    with LiveGateway(place, backend, gateway=QUIET, before=words) as live:
+        yield Counted(live, folder), _server(live)
+
+
+def _server(live: LiveGateway) -> Server:
+    return Server("txgateway", live.endpoint, live.access_key, live.secret_key, live.pid)
+
+
+def asked_of(server: Server) -> list[Asked]:
+    """PUT first: the others read what it stored."""
+    signer, host = Signer(server), urlsplit(server.endpoint).netloc
+
+    def whole(method: str, operation: str, body: bytes = b"", **params: object) -> bytes:
+        lines = [f"{method} {signer.target(operation, **params)} HTTP/1.1", f"Host: {host}"]
+        if method == "PUT":
+            lines.append(f"Content-Length: {len(body)}")
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+    keys = [f"small/{number:04d}" for number in range(KEYS)]
+    page = whole("GET", "list_objects_v2", Prefix=PAGED, MaxKeys=LISTED)
+    return [
+        Asked("PUT", "PUT", [whole("PUT", "put_object", b"x" * SMALL, Key=key) for key in keys], 2 * KEYS),
+        Asked("GET", "GET", [whole("GET", "get_object", Key=key) for key in keys], 2 * KEYS),
+        Asked("HEAD", "HEAD", [whole("HEAD", "head_object", Key=key) for key in keys], 2 * KEYS),
+        Asked("page", "GET", [page], 3),
+    ]
+
+
+def send(line: socket.socket, asked: Asked, times: int) -> None:
+    """So many requests on one connection, each after the reply to the one before. Raises Missing."""
+    for number in range(times):
+        line.sendall(asked.requests[number % len(asked.requests)])
+        with http.client.HTTPResponse(line, method=asked.method) as reply:
+            reply.begin()
+            said = reply.read()
+            if reply.status != 200:
+                raise Missing(f"{asked.name}: {reply.status} {said[:300]!r}")
+
+
+def measure(names: Sequence[str] = ()) -> dict[str, Count]:
+    """Count each kind of request, or those of ``names``. Leaves a dump of each in ``DUMPS``. Raises Missing."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="gateway-counts-") as folder, counted(Path(folder)) as (gateway, server):
+        place = urlsplit(server.endpoint)
+        with socket.create_connection((place.hostname, place.port), timeout=120) as line:
+            every = asked_of(server)
+            for asked in every:
+                send(line, asked, WARM)
+            gateway.begin()
+            for asked in every:
+                if names and asked.name not in names:
+                    continue
+                send(line, asked, 2)  # what is done once is not counted
+                seen = [gateway.window(line, asked) for _ in range(WINDOWS)]
+                gateway.keep(asked.name)
+                middle = statistics.median(seen)
+                found[asked.name] = Count(round(middle), (max(seen) - min(seen)) / middle)
+    return found
+
+
+def build() -> str:
+    """What the counts hold for, besides the gateway's own code."""
+    arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    tuned = "PGO" if "--enable-optimizations" in arguments else "no PGO"
+    said = subprocess.run(["valgrind", "--version"], capture_output=True, text=True)
+    flags = Path("/proc/cpuinfo").read_text()
+    avx2 = "AVX2" if " avx2" in flags else "no AVX2"
+    libc = " ".join(platform.libc_ver())
+    python = f"Python {platform.python_version()} ({platform.python_compiler()}, {tuned})"
+    return ", ".join([python, libc, said.stdout.strip(), avx2])
+
+
+def compare(kept: Mapping[str, int], now: Mapping[str, Count]) -> list[str]:
+    """What changed by more than the tolerance, one line for each kind of request. Empty: all is as it was."""
+    lines = []
+    for name, count in now.items():
+        if name not in kept:
+            lines.append(f"{name} has no figure yet: `make counts` writes it.")
+            continue
+        change = count.instructions / kept[name] - 1
+        said = f"{kept[name]:,} -> {count.instructions:,} instructions, {change:+.1%}"
+        if change > TOLERANCE:
+            lines.append(
+                f"{name} became dearer: {said}. Where they went, by C function: `callgrind_annotate {_dump(name)}`; by"
+                f" Python function: `python -m benchmarks.where {name}`. If they are worth it: `make counts`."
+            )
+        elif change < -TOLERANCE:
+            lines.append(f"{name} became cheaper: {said}. Keep it so: `make counts` writes the new figure.")
+    return lines
+
+
+def _dump(name: str) -> str:
+    return str(next(iter(sorted(DUMPS.glob(f"{name}.*"), key=lambda file: -_totals(file))), DUMPS / name))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.counts", description=__doc__)
+    parser.add_argument("names", nargs="*", help="PUT, GET, HEAD, page; default: all")
+    parser.add_argument("--print-only", action="store_true", help="leave counts.json as it is")
+    asked = parser.parse_args()
+    try:
+        now = measure(asked.names)
+    except Missing as why:
+        print(f"counts: {why}")
+        return 1
+    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    kept = figures.get(VERSION, {}).get("instructions", {})
+    for name, count in now.items():
+        change = f"{count.instructions / kept[name] - 1:+7.2%}" if name in kept else "new"
+        print(f"{name:5} {kept.get(name, 0):>12,} -> {count.instructions:>12,}  {change}  (spread {count.spread:.2%})")
+    if not asked.print_only:
+        taken = {**kept, **{name: count.instructions for name, count in now.items()}}
+        figures[VERSION] = {"build": build(), "instructions": taken}
+        FIGURES.write_text(json.dumps(dict(sorted(figures.items())), indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
