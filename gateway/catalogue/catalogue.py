@@ -17,12 +17,10 @@ from twisted.logger import Logger
 from gateway.catalogue.accounts import Accounts
 from gateway.catalogue.blobs import Blobs, Pending
 from gateway.catalogue.buckets import Buckets
-from gateway.catalogue.checked_pages import reserve
 from gateway.catalogue.copying import PROOF
 from gateway.catalogue.database import (
     FILE,
     Database,
-    Exclusive,
     connect,
     connect_reader,
     first_row,
@@ -43,6 +41,7 @@ from gateway.catalogue.witness import Witness, committed, compare, forgive
 from gateway.catalogue.writer import Writer
 from gateway.errors import S3Error
 from gateway.seal import Seal, SealBroken
+from gateway.sqlitefile import Exclusive, reserve
 
 log = Logger()
 

@@ -13,7 +13,6 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from gateway.catalogue.checked_pages import reserve
 from gateway.catalogue.copying import PROOF
 from gateway.catalogue.database import connect, first_row, migrate
 from gateway.catalogue.faults import CatalogueFault
@@ -22,6 +21,7 @@ from gateway.catalogue.rows import names_above
 from gateway.catalogue.versions import Change, commit_version, drop_version
 from gateway.model import NewVersion
 from gateway.seal import Seal
+from gateway.sqlitefile import reserve
 
 _TEMPORARY = """
 CREATE TEMP TABLE gone (location TEXT, name TEXT, PRIMARY KEY (location, name)) STRICT, WITHOUT ROWID;

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import apsw
 
-from gateway.catalogue.database import APPLICATION_ID, FILE, OLDEST_SQLITE, first_row
+from gateway.catalogue.database import APPLICATION_ID, FILE, first_row
 from gateway.catalogue.faults import CatalogueFault
 from gateway.catalogue.schema import MIGRATIONS
 from gateway.seal import Seal, SealBroken
+from gateway.sqlitefile import OLDEST_SQLITE
 
 PROOF = b"catalogue"
 _STEPS = 100_000  # of SQLite's machine, between two looks at the clock

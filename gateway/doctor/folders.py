@@ -5,19 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.doctor.finding import FAULT, FINE, WARNING, Finding, Patient
+from gateway.sqlitefile import MOUNTS, is_network, kind_of_disk
 
-MOUNTS = Path("/proc/self/mountinfo")
-# Whose locks and shared memory SQLite cannot rely on (sqlite.org/wal.html, sqlite.org/lockingv3.html).
-NETWORK = frozenset(
-    "9p afs beegfs ceph cifs coda fuse gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs smb3 smbfs".split()
-)
 FLEETING = frozenset(("tmpfs", "ramfs"))
 _MIB = 1 << 20
 _NONE, _LITTLE = 64 * _MIB, 1024 * _MIB  # free bytes that stop a gateway, and that soon will
@@ -49,30 +44,14 @@ def look(patient: Patient) -> Iterator[Finding]:
 # ---------------------------------------------------------------- what kind of disk
 
 
-def kind_of(path: Path, mounts: str) -> tuple[str, str]:
-    """The type of the file system that holds a path, and where it is mounted; from the text of a mountinfo file."""
-    real = os.path.realpath(path)
-    best = ("?", "/")
-    for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
-        fields = left.split(" ")
-        if len(fields) < 5 or not right:
-            continue
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
-        inside = point == "/" or real == point or real.startswith(f"{point}/")
-        if inside and len(point) >= len(best[1]):  # a later mount lies over an earlier one
-            best = (right.split(" ")[0], point)
-    return best
-
-
 def _kinds(named: dict[str, Path]) -> Iterator[Finding]:
     try:
         mounts = MOUNTS.read_text(errors="surrogateescape")
     except OSError:
         return
     for name, path in named.items():
-        kind, point = kind_of(path, mounts)
-        if name == "data" and (kind in NETWORK or kind.startswith("fuse.")):
+        kind, point = kind_of_disk(path, mounts)
+        if name == "data" and is_network(kind):
             seen = f"{path} is on a network disk ({kind} at {point}): SQLite's locks do not hold there"
             fix = f"stop the gateway, then: cp -a {path} /var/lib/gateway-data; set data = /var/lib/gateway-data"
             yield Finding("network disk", FAULT, seen, fix)
@@ -135,7 +114,8 @@ def _mend(path: Path, fault: OSError) -> str:
     if fault.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"make room: du -xh {path} | sort -h | tail"
     if fault.errno == errno.EROFS:
-        return f"mount -o remount,rw {kind_of(path, MOUNTS.read_text(errors='surrogateescape'))[1]} (dmesg tells why)"
+        point = kind_of_disk(path, MOUNTS.read_text(errors="surrogateescape"))[1]
+        return f"mount -o remount,rw {point} (dmesg tells why)"
     if fault.errno == errno.ENOTDIR:
         return f"mv {path} {path}.old && mkdir -m 700 {path}"
     return f"chown -R {_name(os.geteuid())} {path} && chmod u+rwx {path}"

@@ -23,7 +23,6 @@ from twisted.internet.defer import Deferred, gatherResults
 from gateway.bodies import BytesBody
 from gateway.catalogue import CatalogueFault, database, open_catalogue
 from gateway.catalogue import catalogue as rooms_of_catalogue
-from gateway.catalogue.checked_pages import VFS
 from gateway.errors import BackendError
 from gateway.gate import Gate
 from gateway.model import Call
@@ -31,6 +30,7 @@ from gateway.operations import Gateway
 from gateway.plugins.location import Location
 from gateway.seal import Seal
 from gateway.settings import Values
+from gateway.sqlitefile import VFS
 from gateway.verifier import Rules
 from tests.campaign.disk import Disk, Event, Os, Recording, RecordingVFS, Told
 from tests.campaign.history import content

@@ -16,12 +16,12 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from gateway.catalogue import CatalogueFault, CatalogueForgot, open_catalogue
-from gateway.catalogue.checked_pages import VFS, checked_pages
 from gateway.catalogue.database import FILE
 from gateway.catalogue.schema import MIGRATIONS
 from gateway.catalogue.witness import FILE as WITNESS
 from gateway.model import NewVersion, Piece
 from gateway.seal import Seal
+from gateway.sqlitefile import VFS, checked_pages
 
 LONG = os.environ.get("GATEWAY_LONG") == "1"
 SEAL = Seal(b"k" * 32)

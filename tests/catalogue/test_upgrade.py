@@ -15,10 +15,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from gateway.catalogue.checked_pages import RESERVED, reserve
 from gateway.catalogue.database import FILE, connect, migrate, use_wal
 from gateway.catalogue.schema import MIGRATIONS
 from gateway.seal import Seal
+from gateway.sqlitefile import RESERVED, reserve
 
 KEY = b"k" * 32
 ROWS = 40

@@ -508,7 +508,7 @@ def test_a_clock_that_is_set_while_we_look_is_told() -> None:
     ],
 )
 def test_the_kind_of_disk_is_read_as_the_kernel_writes_it(path: str, kind: str) -> None:
-    from gateway.doctor.folders import kind_of
+    from gateway.sqlitefile import kind_of_disk
 
     mounts = (
         "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
@@ -517,4 +517,4 @@ def test_the_kind_of_disk_is_read_as_the_kernel_writes_it(path: str, kind: str) 
         "31 30 0:46 / /srv/a\\040b rw - cifs //nas/share rw\n"
         "32 22 0:47 / /home/x rw - fuse.sshfs me@host: rw\n"
     )
-    assert kind_of(Path(path), mounts)[0] == kind
+    assert kind_of_disk(Path(path), mounts)[0] == kind

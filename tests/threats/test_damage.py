@@ -15,8 +15,8 @@ from typing import Any
 import apsw
 import pytest
 
-from gateway.catalogue.checked_pages import checked_pages
 from gateway.catalogue.database import FILE
+from gateway.sqlitefile import checked_pages
 from tests.campaign.nursery import nursery
 from tests.campaign.signing import Answer
 from tests.campaign.subject import PATIENCE, Broken, Subject
