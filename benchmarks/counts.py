@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.presign import BUCKET, Signer
-from benchmarks.rows import PAGED, SMALL, put_all
+from benchmarks.kinds import Kind, fill, kinds
+from benchmarks.presign import Signer
 from benchmarks.servers import Missing, Server, family
 from gateway.testing.server import LiveGateway
 
@@ -36,7 +36,7 @@ FIGURES = ROOT / "benchmarks" / "counts.json"
 DUMPS = ROOT / ".make" / "counts"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 TOLERANCE = 0.05
-KEYS, LISTED = 20, 1000
+TIMES = {"page": 3}  # requests of a window, where they are not 40
 WARM = 20  # requests of each kind before any is counted: Python makes code quicker that it has run some times
 WINDOWS = 5
 IDLE = 2.0  # seconds
@@ -50,16 +50,6 @@ class Count:
 
     instructions: int
     spread: float
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One kind of request: its bytes, for one key each, and how many of them are counted at a time."""
-
-    name: str
-    method: str
-    requests: Sequence[bytes]
-    times: int
 
 
 class Counted:
@@ -77,12 +67,13 @@ class Counted:
         total, took = self._total(begun)
         self._per_second = total / took
 
-    def window(self, line: socket.socket, asked: Asked) -> float:
-        """Instructions of each of ``asked.times`` requests, less what the timers cost meanwhile."""
+    def window(self, line: socket.socket, kind: Kind) -> float:
+        """Instructions of each of a number of requests, less what the timers cost meanwhile."""
+        times = TIMES.get(kind.name, 40)
         begun = self._zero()
-        send(line, asked, asked.times)
+        send(line, kind, times)
         total, took = self._total(begun)
-        return (total - took * self._per_second) / asked.times
+        return (total - took * self._per_second) / times
 
     def keep(self, name: str) -> None:
         """Leave what the last window counted, function by function, for callgrind_annotate."""
@@ -130,9 +121,7 @@ def counted(folder: Path, backend: str = "local") -> Iterator[tuple[Counted, Ser
             raise Missing(f"no {program}: apt-get install valgrind")
     place = folder / "gateway"
     with LiveGateway(place, backend, gateway=QUIET) as live:
-        signer = Signer(_server(live))
-        signer.client.create_bucket(Bucket=BUCKET)
-        put_all(signer, [f"{PAGED}{number:05d}" for number in range(LISTED)], 0)
+        fill(Signer(_server(live)))
     words = ["env", "PYTHONHASHSEED=0", "valgrind", "-q", "--tool=callgrind", "--trace-children=yes"]
     words += ["--instr-atstart=no", f"--vgdb-prefix={folder}/vgdb", f"--callgrind-out-file={folder}/out.%p"]
     with LiveGateway(place, backend, gateway=QUIET, before=words) as live:
@@ -143,35 +132,15 @@ def _server(live: LiveGateway) -> Server:
     return Server("txgateway", live.endpoint, live.access_key, live.secret_key, live.pid)
 
 
-def asked_of(server: Server) -> list[Asked]:
-    """PUT first: the others read what it stored."""
-    signer, host = Signer(server), urlsplit(server.endpoint).netloc
-
-    def whole(method: str, operation: str, body: bytes = b"", **params: object) -> bytes:
-        lines = [f"{method} {signer.target(operation, **params)} HTTP/1.1", f"Host: {host}"]
-        if method == "PUT":
-            lines.append(f"Content-Length: {len(body)}")
-        return "\r\n".join([*lines, "", ""]).encode() + body
-
-    keys = [f"small/{number:04d}" for number in range(KEYS)]
-    page = whole("GET", "list_objects_v2", Prefix=PAGED, MaxKeys=LISTED)
-    return [
-        Asked("PUT", "PUT", [whole("PUT", "put_object", b"x" * SMALL, Key=key) for key in keys], 2 * KEYS),
-        Asked("GET", "GET", [whole("GET", "get_object", Key=key) for key in keys], 2 * KEYS),
-        Asked("HEAD", "HEAD", [whole("HEAD", "head_object", Key=key) for key in keys], 2 * KEYS),
-        Asked("page", "GET", [page], 3),
-    ]
-
-
-def send(line: socket.socket, asked: Asked, times: int) -> None:
+def send(line: socket.socket, kind: Kind, times: int) -> None:
     """So many requests on one connection, each after the reply to the one before. Raises Missing."""
     for number in range(times):
-        line.sendall(asked.requests[number % len(asked.requests)])
-        with http.client.HTTPResponse(line, method=asked.method) as reply:
+        line.sendall(kind.requests[number % len(kind.requests)])
+        with http.client.HTTPResponse(line, method=kind.method) as reply:
             reply.begin()
             said = reply.read()
             if reply.status != 200:
-                raise Missing(f"{asked.name}: {reply.status} {said[:300]!r}")
+                raise Missing(f"{kind.name}: {reply.status} {said[:300]!r}")
 
 
 def measure(names: Sequence[str] = ()) -> dict[str, Count]:
@@ -180,18 +149,18 @@ def measure(names: Sequence[str] = ()) -> dict[str, Count]:
     with tempfile.TemporaryDirectory(prefix="gateway-counts-") as folder, counted(Path(folder)) as (gateway, server):
         place = urlsplit(server.endpoint)
         with socket.create_connection((place.hostname, place.port), timeout=120) as line:
-            every = asked_of(server)
-            for asked in every:
-                send(line, asked, WARM)
+            every = kinds(server)
+            for kind in every:
+                send(line, kind, WARM)
             gateway.begin()
-            for asked in every:
-                if names and asked.name not in names:
+            for kind in every:
+                if names and kind.name not in names:
                     continue
-                send(line, asked, 2)  # what is done once is not counted
-                seen = [gateway.window(line, asked) for _ in range(WINDOWS)]
-                gateway.keep(asked.name)
+                send(line, kind, 2)  # what is done once is not counted
+                seen = [gateway.window(line, kind) for _ in range(WINDOWS)]
+                gateway.keep(kind.name)
                 middle = statistics.median(seen)
-                found[asked.name] = Count(round(middle), (max(seen) - min(seen)) / middle)
+                found[kind.name] = Count(round(middle), (max(seen) - min(seen)) / middle)
     return found
 
 

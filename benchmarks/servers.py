@@ -52,15 +52,15 @@ def memory(pid: int) -> int:
     return total
 
 
-def processor(pid: int) -> float:
-    """Seconds of processor time that a process and its living children used."""
+def processor(pid: int, *, user: bool = True) -> float:
+    """Seconds of processor time that a process and its living children used; the kernel's only without ``user``."""
     ticks = 0
     for each in family(pid):
         try:
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        ticks += int(fields[11]) + int(fields[12])
+        ticks += int(fields[11]) * user + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -139,7 +139,7 @@ def versitygw(folder: Path) -> Iterator[Server]:
     port = free_port()
     (folder / "data").mkdir(parents=True)
     keys = {"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
-    words = [str(program), "--port", f"127.0.0.1:{port}", "posix", str(folder / "data")]
+    words = [str(program), "--port", f"127.0.0.1:{port}", "--keep-alive", "posix", str(folder / "data")]
     with process(words, port, folder / "log", keys) as pid:
         yield Server("versitygw", f"http://127.0.0.1:{port}", KEY, SECRET, pid, "no fsync")
 
