@@ -5,20 +5,28 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ISSLTransport,
+    ISystemHandle,
+    ITCPTransport,
+)
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import S3Error
 from gateway.http.exchange import Exchange
 from gateway.http.head import Head, HeadReader
+from gateway.http.outlet import Outlet
 from gateway.http.reply_writer import CONTINUE
 from gateway.http.request_body import NO_BODY, RequestBody, Source
-from gateway.http.transport import Wire
+from gateway.http.transport import PlainWire, Wire
 from gateway.model import Call
 
 if TYPE_CHECKING:
@@ -34,7 +42,8 @@ class Connection(protocol.Protocol):
     """Reads heads, gives each to an Exchange, and goes on only when its reply is out.
 
     It is the transport's producer: between pauseProducing and resumeProducing the client is not taking its reply.
-    ``lost``: the transport is gone. ``stays``: the client may send another request after this reply.
+    ``lost``: the transport is gone. ``stays``: the client may send another request after this reply. ``plain``: the
+    transport, where bytes may go to its socket directly.
     """
 
     def __init__(self, front: Front, peer: str) -> None:
@@ -42,6 +51,8 @@ class Connection(protocol.Protocol):
         self._limits = front.limits
         self.peer = peer
         self._wire: Wire
+        self.plain: PlainWire | None = None
+        self._outlet: Outlet | None = None
         self.secure = False
         self.lost = False
         self.stalled = False
@@ -70,6 +81,8 @@ class Connection(protocol.Protocol):
             transport.setTcpNoDelay(True)  # else the last short write of a reply waits for the client's delayed ACK
             transport.setTcpKeepAlive(True)
         self._wire = cast(Wire, transport)
+        if not self.secure and ISystemHandle.providedBy(transport):
+            self.plain = cast(PlainWire, transport)
         self._wire.registerProducer(self, True)
         self._deadline = self._front.clock.seconds() + self._limits.head_seconds
         if not self._front.admit(self):
@@ -137,6 +150,16 @@ class Connection(protocol.Protocol):
     def send(self, data: bytes) -> None:
         self._awaits_continue = False
         self._wire.write(data)
+
+    def outlet(self, opening: bytes, size: int, took: Callable[[int], None]) -> Outlet:
+        """A way for a large body, where the transport is ``plain``; nothing else is sent until it is closed."""
+        assert self.plain is not None, "the transport sends what it is given"
+        self._awaits_continue = False
+        self._outlet = Outlet(self.plain, self, opening, size, took, self._front.clock.seconds)
+        return self._outlet
+
+    def outlet_closed(self) -> None:
+        self._outlet = None
 
     def drained(self) -> Deferred[None]:
         """Fires when the client took what was written."""
@@ -281,7 +304,11 @@ class Connection(protocol.Protocol):
 
     def watch(self, now: float) -> None:
         """Called every sweep: whoever is late is answered, cut off or let go."""
-        if self.stalled and not self._lingering:
+        if self._outlet is not None:
+            waits_since = self._outlet.waits_since
+            if waits_since is not None and now - waits_since >= self._limits.stall_seconds:
+                self.abort()
+        elif self.stalled and not self._lingering:
             offset = getattr(self.transport, "offset", 0)  # Twisted's count of what the socket took of its buffer
             if offset != self._offset:
                 self._offset = offset

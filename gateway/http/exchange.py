@@ -12,9 +12,10 @@ from twisted.python.failure import Failure
 from gateway.errors import BackendError, ClientGone, S3Error
 from gateway.http.head import Head
 from gateway.http.limits import Traffic
+from gateway.http.outlet import WrongSize
 from gateway.http.reply_writer import BODILESS, framing, head
 from gateway.http.request_body import RequestBody
-from gateway.model import Body, Call, Facts, Reply
+from gateway.model import Body, Call, Facts, Reply, Stretched
 from gateway.wire.refusal import refusal
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ log = Logger()
 
 JOINED = 64 * 1024  # a body up to this size goes out in one write with its head
 GONE = Reply(499, facts=Facts(code="ClientGone", cause="the client left before the reply"))
-
-
-class WrongSize(Exception):
-    """A reply's body gave more or fewer bytes than it had declared."""
 
 
 class Exchange:
@@ -106,6 +103,8 @@ class Exchange:
             elif self._head.method == "HEAD" or reply.status in BODILESS:
                 self._send(self._opening(reply, body.size))
                 self._whole = True
+            elif body.size is not None and body.size > JOINED and self._line.plain is not None:
+                await self._pour(reply, body, body.size)
             else:
                 await self._stream(reply, body)
         finally:
@@ -154,13 +153,28 @@ class Exchange:
         self._send(opening + (b"0\r\n\r\n" if chunked else b""))
         self._whole = True
 
+    async def _pour(self, reply: Reply, body: Body, size: int) -> None:
+        """The same for a large body, past the transport's buffer, from wherever its bytes lie."""
+        outlet = self._line.outlet(self._opening(reply, size), size, self._took)
+        try:
+            async for stretch in body.stretches() if isinstance(body, Stretched) else body:
+                await outlet.send(stretch)
+            outlet.end()
+        finally:
+            outlet.close()
+            self._line.outlet_closed()
+        self._whole = True
+
     def _send(self, data: bytes) -> bytes:
         if data and not self._line.lost:
-            if not self.sent:
-                self._first = self._front.clock.seconds()
-            self.sent += len(data)
+            self._took(len(data))
             self._line.send(data)
         return b""
+
+    def _took(self, count: int) -> None:
+        if not self.sent:
+            self._first = self._front.clock.seconds()
+        self.sent += count
 
     # -- the end of it
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from socket import socket
 from typing import Protocol
 
 
@@ -21,3 +22,9 @@ class Wire(Protocol):
     def loseConnection(self) -> object: ...
 
     def abortConnection(self) -> object: ...
+
+
+class PlainWire(Wire, Protocol):
+    """A transport that sends what it is given, as it is, through a socket: TCP and UNIX, not TLS."""
+
+    def getHandle(self) -> socket: ...

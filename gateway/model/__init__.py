@@ -9,6 +9,8 @@ from gateway.model.bodies import (
     NOTHING,
     Body,
     Region,
+    Stretch,
+    Stretched,
 )
 from gateway.model.hooks import (
     AbortMPURequest,
@@ -94,6 +96,8 @@ __all__ = [
     "PutResult",
     "Region",
     "Reply",
+    "Stretch",
+    "Stretched",
     "Upload",
     "UploadPartRequest",
     "UploadPartResult",

@@ -37,3 +37,16 @@ class Region(Protocol):
     length: int
 
     def close(self) -> None: ...
+
+
+Stretch = bytes | memoryview | Region
+
+
+@runtime_checkable
+class Stretched(Protocol):
+    """A body that can also give what nobody has to look at: views of a buffer, and open regions instead of bytes.
+
+    A view holds until the next stretch is asked for; whoever takes a region closes it.
+    """
+
+    def stretches(self) -> AsyncIterator[Stretch]: ...

@@ -59,6 +59,14 @@ GATEWAY = (
         default="1h",
         low=0,
     ),
+    Setting(
+        "verify",
+        "choice",
+        "Whether every block is compared with its checksum before it is sent (`always`), or files go out unread, while"
+        " everything that is stored is checked in the background (`scrub`).",
+        default="always",
+        choices=("always", "scrub"),
+    ),
     Setting("probe_interval", "seconds", "How often each location's health is tried.", default="30s", low=0.1),
 )
 

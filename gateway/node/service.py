@@ -206,6 +206,7 @@ def _gate(settings: NodeSettings, rooms: Rooms) -> Gate:
         Seal(settings.seal),
         region=values["region"],
         hosts=settings.hosts,
+        verify_reads=values["verify"] == "always",
     )
     rules = Rules(
         region=values["region"] if values["strict_region"] else None,

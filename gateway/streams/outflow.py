@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from awscrt.checksums import crc32c
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
-from twisted.python.failure import Failure
 
 from gateway.errors import BackendDown, BlobMissing
-from gateway.model import Body, GetRequest, GetResult, Piece, Region
+from gateway.model import Body, GetRequest, Piece, Region, Stretch
 from gateway.plugins.location import Location
+from gateway.streams.regions import RegionReader
 from gateway.wire.checksums import BLOCK
+
+_READ = 64 * 1024  # up to this size bytes are read even where nobody looks at them: they go out in one write
 
 
 class Outflow:
     """Bytes ``start`` to ``stop`` (exclusive) of a version, as a Body.
 
     ``pieces``: (offset in the version, piece), in order, covering the range. With ``verify`` every block that the
-    range touches is read whole and its CRC32C compared before a byte of it is given. ``on_close`` runs once.
+    range touches is read whole and its CRC32C compared before a byte of it is given; without it, ``stretches`` gives
+    open files as they are. ``on_close`` runs once.
     """
 
     def __init__(
@@ -41,59 +40,117 @@ class Outflow:
         self._stop = stop
         self._verify = verify
         self._on_close: Callable[[], None] | None = on_close
-        self._open: Body | None = None
-        self._primed: list[bytes] = []
-        self._chunks = self._flow()
+        self._open: Body | Region | RegionReader | None = None
+        self._primed: list[Stretch] = []
+        self._flowing = self._flow()
 
     async def prime(self) -> None:
-        """Read the first chunk now, so that a lost blob is noticed before any header goes out."""
+        """Have the first stretch now, so that a lost blob is noticed before any header goes out."""
         if self.size:
-            self._primed.append(await anext(self._chunks))
+            first = await anext(self._flowing)
+            self._primed.append(first)
+            if not isinstance(first, (bytes, memoryview)):
+                self._open = first
+
+    async def stretches(self) -> AsyncIterator[Stretch]:
+        """What ``__aiter__`` gives, as it lies: bytes, a view that holds until the next stretch is asked for, or an
+        open region, which whoever takes it closes."""
+        while self._primed:
+            first = self._primed.pop()
+            if first is self._open:
+                self._open = None
+            yield first
+        async for stretch in self._flowing:
+            yield stretch
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self._primed:
-            yield self._primed.pop()
-        async for chunk in self._chunks:
-            yield chunk
+        async for stretch in self.stretches():
+            if isinstance(stretch, bytes):
+                yield stretch
+            elif isinstance(stretch, memoryview):
+                yield bytes(stretch)
+            else:
+                self._open = reader = RegionReader(stretch)
+                async for view in _blocks(reader, None, 0, stretch.length):
+                    yield bytes(view)
+                self._close_open()
 
     def close(self) -> None:
         """Give back the open blob and tell the owner; safe at any time and twice."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        self._close_open()
         tell, self._on_close = self._on_close, None
         if tell is not None:
             tell()
 
-    async def _flow(self) -> AsyncIterator[bytes]:
+    def _close_open(self) -> None:
+        opened, self._open = self._open, None
+        if opened is not None:
+            opened.close()
+
+    async def _flow(self) -> AsyncIterator[Stretch]:
         for offset, piece in self._pieces:
             first = max(self._start - offset, 0)
             last = min(self._stop - offset, piece.size)
             if first >= last:
                 continue
-            async for chunk in self._piece(piece, first, last):
-                yield chunk
+            async for stretch in self._piece(piece, first, last):
+                yield stretch
 
-    async def _piece(self, piece: Piece, first: int, last: int) -> AsyncIterator[bytes]:
+    async def _piece(self, piece: Piece, first: int, last: int) -> AsyncIterator[Stretch]:
         """Bytes ``first`` to ``last`` of one piece; read from block to block when they are to be checked."""
         low, high = first, last
         if self._verify:
             low = first - first % BLOCK
             high = min(-(-last // BLOCK) * BLOCK, piece.size)
-        request = GetRequest(name=piece.blob, start=piece.start + low, length=high - low)
-        body = _as_body(await self._location.get(request), high - low)
-        self._open = body
-        try:
+        found = await self._location.get(GetRequest(name=piece.blob, start=piece.start + low, length=high - low))
+        checked: AsyncIterator[bytes] | AsyncIterator[memoryview]
+        if found.region is not None:
+            region = found.region
+            if region.length != high - low:
+                region.close()
+                raise _wrong_size(piece, high - low, region.length)
+            if not self._verify and high - low > _READ:
+                yield region
+                return
+            self._open = reader = RegionReader(region)
+            checked = _blocks(reader, piece if self._verify else None, low, high)
+        else:
+            assert found.body is not None, "a location gives a body or a region"
+            self._open = body = found.body
             checked = _checked(body, piece, low, high) if self._verify else _counted(body, piece, high - low)
-            position = low
+        position = low
+        try:
             async for chunk in checked:
                 begin, end = max(first - position, 0), min(last - position, len(chunk))
                 position += len(chunk)
                 if begin < end:
                     yield chunk if end - begin == len(chunk) else chunk[begin:end]
         finally:
-            self._open = None
-            body.close()
+            self._close_open()
+
+
+async def _blocks(reader: RegionReader, piece: Piece | None, low: int, high: int) -> AsyncIterator[memoryview]:
+    """What a reader of the stretch from ``low`` to ``high`` gives, block by block, each with its CRC where there is a
+    piece to compare with."""
+    position = low
+    while position < high:
+        wanted = min(BLOCK - position % BLOCK, high - position)
+        view = await reader.read(wanted)
+        if len(view) != wanted:
+            raise BackendDown(f"a file became shorter: {high - low} bytes were to come")
+        if piece is not None:
+            _compare(piece, position // BLOCK, crc32c(view))
+        position += wanted
+        yield view
+
+
+def _compare(piece: Piece, block: int, crc: int) -> None:
+    if crc != int.from_bytes(piece.crcs[4 * block : 4 * block + 4], "big"):
+        raise BlobMissing(f"blob {piece.blob}: MiB {block} of the piece at {piece.start} is damaged")
+
+
+def _wrong_size(piece: Piece, length: int, got: int) -> BackendDown:
+    return BackendDown(f"blob {piece.blob}: {length} bytes were to come, {got} came")
 
 
 async def _counted(body: Body, piece: Piece, length: int) -> AsyncIterator[bytes]:
@@ -105,7 +162,7 @@ async def _counted(body: Body, piece: Piece, length: int) -> AsyncIterator[bytes
             break
         yield chunk
     if got != length:
-        raise BackendDown(f"blob {piece.blob}: {length} bytes were to come, {got} came")
+        raise _wrong_size(piece, length, got)
 
 
 async def _checked(body: Body, piece: Piece, low: int, high: int) -> AsyncIterator[bytes]:
@@ -122,89 +179,8 @@ async def _checked(body: Body, piece: Piece, low: int, high: int) -> AsyncIterat
             position += len(part)
             if position < block_end:
                 continue
-            index = (position - 1) // BLOCK
-            if crc != int.from_bytes(piece.crcs[4 * index : 4 * index + 4], "big"):
-                raise BlobMissing(f"blob {piece.blob}: MiB {index} of the piece at {piece.start} is damaged")
+            _compare(piece, (position - 1) // BLOCK, crc)
             for whole in held:
                 yield whole
             held, crc = [], 0
             block_end = min(position + BLOCK, high)
-
-
-def _as_body(result: GetResult, length: int) -> Body:
-    if result.body is not None:
-        return result.body
-    assert result.region is not None, "a location gives a body or a region"
-    return RegionBody(result.region)
-
-
-class RegionBody:
-    """An open file region as a Body of chunks up to one MiB, read ahead of the reader by at most one chunk."""
-
-    def __init__(self, region: Region) -> None:
-        self.size: int | None = region.length
-        self._region: Region | None = region
-        self._reading = False
-        self._closed = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        region = self._region
-        if region is None:
-            return
-        position, end = region.offset, region.offset + region.length
-        while position < end:
-            wanted = min(BLOCK, end - position)
-            chunk = _read_cached(region.fd, wanted, position)
-            if chunk is None:
-                chunk = await self._read(region, wanted, position)
-            if not chunk:
-                return
-            position += len(chunk)
-            yield chunk
-
-    def _read(self, region: Region, wanted: int, position: int) -> Deferred[bytes]:
-        # Whoever waits may be cancelled while the thread still reads; only the thread's end frees the descriptor.
-        self._reading = True
-        waiting: Deferred[bytes] = Deferred()
-
-        def done(result: bytes | Failure) -> None:
-            self._reading = False
-            if self._closed:
-                self._give_back()
-            if not waiting.called:
-                waiting.callback(result)  # a Failure starts the errbacks
-
-        deferToThread(_pread, region.fd, wanted, position).addBoth(done)
-        return waiting
-
-    def close(self) -> None:
-        # A thread may still be reading from the descriptor: closing it now could let it read another file's bytes.
-        self._closed = True
-        if not self._reading:
-            self._give_back()
-
-    def _give_back(self) -> None:
-        if self._region is not None:
-            self._region.close()
-            self._region = None
-
-
-def _pread(fd: int, wanted: int, position: int) -> bytes:
-    try:
-        return os.pread(fd, wanted, position)
-    except OSError as fault:
-        raise BackendDown(f"read failed: {fault}") from fault
-
-
-def _read_cached(fd: int, wanted: int, position: int) -> bytes | None:
-    """What the page cache holds, without ever waiting for a disk; None where a thread must wait for it."""
-    buffer = bytearray(wanted)
-    try:
-        count = os.preadv(fd, [buffer], position, os.RWF_NOWAIT)
-    except OSError as fault:
-        if fault.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL):
-            return None
-        raise BackendDown(f"read failed: {fault}") from fault
-    if count == 0:
-        return None  # at the page cache's edge or the file's end: the thread's plain read tells which
-    return bytes(memoryview(buffer)[:count])

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from gateway.bodies import BytesBody
 from gateway.errors import BackendDown, BlobMissing
@@ -17,7 +21,8 @@ from gateway.plugins.hookspecs import hookimpl
 from gateway.plugins.location import Location
 from gateway.plugins.memory import MemoryBackend
 from gateway.settings import Values
-from gateway.streams import Measured, Outflow
+from gateway.streams import Measured, Outflow, regions
+from gateway.wire import checksums
 
 MIB = 1024 * 1024
 
@@ -146,57 +151,106 @@ class Files:
         os.close(self.fd)
 
 
-@ensureDeferred
-async def test_a_file_region_is_read_exactly_and_closed_once(tmp_path: Path) -> None:
-    from gateway.streams.outflow import RegionBody
+class Shelf:
+    """A storage of one file, whatever name is asked for; ``given`` are the regions that it gave."""
 
+    def __init__(self, folder: Path, data: bytes) -> None:
+        self.path = folder / "f"
+        self.path.write_bytes(data)
+        self.given: list[Files] = []
+        values = Values.of(MemoryBackend.settings, {}, secrets={}, location="m")
+        self.location = Location("m", MemoryBackend(values), [self])
+
+    @hookimpl(wrapper=True)
+    def get(self, request: GetRequest) -> Iterator[object]:
+        unused = yield
+        unused.close()  # type: ignore[attr-defined]
+
+        async def changed() -> GetResult:
+            self.given.append(Files(self.path, request.start, request.length or 0))
+            return GetResult(0, "", region=self.given[-1])
+
+        return changed()
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@ensureDeferred
+async def test_a_file_is_read_exactly_and_closed_once(tmp_path: Path, verify: bool) -> None:
     data = os.urandom(3 * MIB + 9)
-    (tmp_path / "f").write_bytes(data)
-    region = Files(tmp_path / "f", 5, 2 * MIB + 1)
-    body = RegionBody(region)
-    chunks = [chunk async for chunk in body]
-    assert b"".join(chunks) == data[5 : 5 + 2 * MIB + 1]
-    assert all(0 < len(chunk) <= MIB for chunk in chunks)
-    body.close()
-    body.close()
-    assert region.closed == 1
+    shelf = Shelf(tmp_path, data)
+    crcs = checksums.BlockCrcs()
+    crcs.update(data)
+    pieces = [(0, Piece("f", 0, len(data), crcs.crcs()))]
+    for start, stop in ((0, len(data)), (5, 2 * MIB + 1), (MIB - 1, MIB + 1), (3 * MIB, len(data)), (7, 8)):
+        flow = Outflow(shelf.location, pieces, start, stop, verify=verify)
+        await flow.prime()
+        chunks = [chunk async for chunk in flow]
+        assert b"".join(chunks) == data[start:stop]
+        assert all(0 < len(chunk) <= MIB and isinstance(chunk, bytes) for chunk in chunks)
+        flow.close()
+        flow.close()
+    assert [region.closed for region in shelf.given] == [1] * 5
 
 
 @ensureDeferred
-async def test_a_region_whose_reader_is_cancelled_keeps_its_descriptor_until_the_thread_is_done(
+async def test_a_large_file_that_nobody_looks_at_is_given_open_and_whoever_takes_it_closes_it(tmp_path: Path) -> None:
+    data = os.urandom(3 * MIB)
+    shelf = Shelf(tmp_path, data)
+    pieces = [(0, Piece("f", 0, len(data), b""))]
+    flow = Outflow(shelf.location, pieces, 10, 2 * MIB, verify=False)
+    await flow.prime()
+    found = [stretch async for stretch in flow.stretches()]
+    assert [(each.offset, each.length) for each in found] == [(10, 2 * MIB - 10)]
+    flow.close()
+    assert shelf.given[0].closed == 0
+    found[0].close()
+    unread = Outflow(shelf.location, pieces, 0, 2 * MIB, verify=False)
+    await unread.prime()
+    unread.close()
+    small = Outflow(shelf.location, pieces, 5, 1000, verify=False)
+    assert [bytes(stretch) async for stretch in small.stretches()] == [data[5:1000]]
+    small.close()
+    assert [region.closed for region in shelf.given] == [1] * 3
+
+
+@ensureDeferred
+async def test_a_file_that_becomes_shorter_is_an_error(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, bytes(2 * MIB))
+    pieces = [(0, Piece("f", 0, 2 * MIB, b""))]
+    flow = Outflow(shelf.location, pieces, 0, 2 * MIB, verify=False)
+    await flow.prime()
+    os.truncate(shelf.path, MIB + 5)
+    got = 0
+    with pytest.raises(BackendDown, match="shorter"):
+        async for chunk in flow:
+            got += len(chunk)
+    assert got == MIB
+    flow.close()
+    assert shelf.given[0].closed == 1
+
+
+@ensureDeferred
+async def test_a_reader_that_is_cancelled_keeps_its_file_until_the_thread_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import threading
-
-    from twisted.internet import reactor
-    from twisted.internet.defer import CancelledError, Deferred
-    from twisted.internet.task import deferLater
-
-    from gateway.streams import outflow
-
     go, open_when_read = threading.Event(), []
-    (tmp_path / "f").write_bytes(b"x" * 100)
-    region = Files(tmp_path / "f", 0, 100)
+    shelf = Shelf(tmp_path, b"x" * 100)
+    flow = Outflow(shelf.location, [(0, Piece("f", 0, 100, b""))], 0, 100, verify=False)
 
-    def slow(fd: int, wanted: int, position: int) -> bytes:
+    def slow(fd: int, into: memoryview, position: int) -> int:
         go.wait(10)
-        open_when_read.append(region.closed == 0)
-        return os.pread(fd, wanted, position)
+        open_when_read.append(shelf.given[0].closed == 0)
+        return os.preadv(fd, [into], position)
 
-    monkeypatch.setattr(outflow, "_read_cached", lambda *_: None)
-    monkeypatch.setattr(outflow, "_pread", slow)
-    body = outflow.RegionBody(region)
-
-    async def read(chunks: AsyncIterator[bytes]) -> bytes:
-        return await anext(chunks)
-
-    waiting = Deferred.fromCoroutine(read(aiter(body)))
+    monkeypatch.setattr(regions, "_read_cached", lambda *_: 0)
+    monkeypatch.setattr(regions, "_read_waiting", slow)
+    waiting = Deferred.fromCoroutine(flow.prime())
     waiting.cancel()
     with pytest.raises(CancelledError):
         await waiting
-    body.close()
-    assert region.closed == 0
+    flow.close()
+    assert shelf.given[0].closed == 0
     go.set()
-    while not region.closed:
+    while not shelf.given[0].closed:
         await deferLater(reactor, 0.01, lambda: None)
     assert open_when_read == [True]
