@@ -32,6 +32,8 @@ from gateway.model import Call
 if TYPE_CHECKING:
     from gateway.http.front import Front
 
+READ_SMALL = 64 * 1024
+READ_LARGE = 256 * 1024  # bytes that one recv takes while a large body comes
 MOST_PENDING = 64 * 1024  # pipelined bytes that may wait behind a running call
 TLS_HANDSHAKE = 0x16  # the first byte of a ClientHello
 NO_HEAD = Head("-", "/", "", {}, 0, False, False, False, 0)
@@ -174,6 +176,8 @@ class Connection(protocol.Protocol):
     def exchanged(self, exchange: Exchange) -> None:
         """The exchange is over: the next head, or the end of the connection."""
         self._exchange = None
+        if self.plain is not None:
+            self.plain.bufferSize = READ_SMALL
         if self.lost or self._lingering:
             return
         if self._half_closed or not exchange.keep:  # its end may have come after the head of the reply
@@ -226,6 +230,8 @@ class Connection(protocol.Protocol):
     def _begin(self, head: Head, rest: bytes) -> None:
         body = NO_BODY
         if head.length != 0:
+            if self.plain is not None and (head.length is None or head.length > READ_LARGE):
+                self.plain.bufferSize = READ_LARGE
             body = RequestBody(head.length, self._limits, self)
             rest = body.feed(rest) if rest else b""
         self._pending = rest

@@ -11,6 +11,7 @@ from gateway.errors import S3Error
 from gateway.http.chunked import Chunked
 from gateway.http.limits import Limits
 
+_LARGE = 64 * 1024  # joining such pieces would cost more than it saves
 MOST_PIECES = 1024  # a piece costs about 64 bytes beside its own, however short it is
 
 
@@ -88,9 +89,12 @@ class RequestBody:
             finally:
                 self._waiting = None
         pieces = self._pieces
-        chunk = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._held = 0
+        if len(pieces) == 1 or len(pieces[0]) >= _LARGE:
+            chunk = pieces.pop(0)
+        else:
+            chunk = b"".join(pieces)
+            pieces.clear()
+        self._held -= len(chunk)
         self._source.body_taken()
         return chunk
 

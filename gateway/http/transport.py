@@ -25,6 +25,11 @@ class Wire(Protocol):
 
 
 class PlainWire(Wire, Protocol):
-    """A transport that sends what it is given, as it is, through a socket: TCP and UNIX, not TLS."""
+    """A transport that sends what it is given, as it is, through a socket: TCP and UNIX, not TLS.
+
+    ``bufferSize``: how many bytes it receives at once.
+    """
+
+    bufferSize: int  # noqa: N815 - Twisted's
 
     def getHandle(self) -> socket: ...

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from gateway.model import Body
 from gateway.wire import checksums
 
-T = TypeVar("T")
-
 # MD5 does about half a GB/s: up to 64 KiB is 0.1 ms on the reactor thread, about what a thread's hop costs.
 _INLINE = 64 * 1024
-_BATCH = 512 * 1024
+_BATCH = 1024 * 1024
+_FEW = 8  # bodies; while more are hashed, threads have enough to do, and what each body holds adds up
 
 
 class Digests:
     """Several digests over the same bytes. ``await add(chunk)`` in order, then ``await finish()``.
 
-    At most one batch is hashed (in a thread) while the next one is collected; so memory is bounded by two batches.
-    ``running`` counts the batches of this process that are with a thread, or wait for one.
+    A batch is hashed in a thread while the next one is collected; where few bodies come, one more waits, so that the
+    thread need not. ``running`` counts the batches of this process that are with a thread, or wait for one.
     """
 
     running: ClassVar[int] = 0
@@ -30,9 +31,11 @@ class Digests:
     def __init__(self, algorithms: Iterable[str], size: int | None) -> None:
         self._digests = {name: checksums.new(name) for name in algorithms}
         self._inline = size is not None and size <= _INLINE
-        self._waiting: list[bytes] = []
+        self._collected: list[bytes] = []
         self._held = 0
-        self._running: Deferred[None] | None = None
+        self._batches: deque[list[bytes]] = deque()  # the first one is with the thread
+        self._fault: Failure | None = None
+        self._waiter: Deferred[None] | None = None
         self.count = 0
 
     async def add(self, chunk: bytes) -> None:
@@ -40,21 +43,20 @@ class Digests:
         if self._inline:
             self._update([chunk])
             return
-        self._waiting.append(chunk)
+        self._collected.append(chunk)
         self._held += len(chunk)
-        if self._held >= _BATCH:
-            await self._drain()
-            self._start()
+        few = Digests.running < _FEW
+        if self._held >= (_BATCH if few else _BATCH // 2):
+            await self._until(int(few))
+            self._hand_over()
 
     async def finish(self) -> Mapping[str, bytes]:
         """Algorithm -> raw digest of all that was added."""
-        await self._drain()
-        if self._waiting:
-            if self._held > _INLINE:
-                self._start()
-                await self._drain()
-            else:
-                self._update(self._waiting)
+        if self._held > _INLINE:
+            self._hand_over()
+        await self._until(0)
+        self._update(self._collected)
+        self._collected = []
         return {name: digest.digest() for name, digest in self._digests.items()}
 
     def _update(self, chunks: list[bytes]) -> None:
@@ -62,19 +64,34 @@ class Digests:
             for chunk in chunks:
                 digest.update(chunk)
 
+    def _hand_over(self) -> None:
+        self._batches.append(self._collected)
+        self._collected, self._held = [], 0
+        if len(self._batches) == 1:
+            self._start()
+
     def _start(self) -> None:
         Digests.running += 1
-        self._running = deferToThread(self._update, self._waiting).addBoth(self._came_back)
-        self._waiting, self._held = [], 0
+        deferToThread(self._update, self._batches[0]).addBoth(self._came_back)
 
-    def _came_back(self, outcome: T) -> T:
+    def _came_back(self, outcome: Failure | None) -> None:
         Digests.running -= 1
-        return outcome
+        self._batches.popleft()
+        if outcome is not None:
+            self._fault = outcome
+        elif self._batches:
+            self._start()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.called:
+            waiter.callback(None)
 
-    async def _drain(self) -> None:
-        if self._running is not None:
-            running, self._running = self._running, None
-            await running
+    async def _until(self, most: int) -> None:
+        """Wait until at most so many batches are not hashed. Raises what the thread raised."""
+        while self._fault is None and len(self._batches) > most:
+            self._waiter = Deferred()
+            await self._waiter
+        if self._fault is not None:
+            self._fault.raiseException()
 
 
 class Tally:

@@ -16,6 +16,8 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from gateway.errors import ClientGone, S3Error
+from gateway.http import Limits
+from gateway.http.connection import READ_LARGE
 from gateway.model import Call, Reply
 
 MIB = 1024 * 1024
@@ -150,7 +152,7 @@ async def test_upload_to_a_slow_operation_holds_little(open_door: Any, peak: Any
         client.send(b"\r\n0\r\n\r\n")
     answers = await client.replies(1)
     assert answers[0].body == b"%d" % BIG
-    assert most[0] <= 256 * 1024 + 65536
+    assert most[0] <= Limits().body_waiting_bytes + READ_LARGE
     assert peak() < 2 * MIB
 
 

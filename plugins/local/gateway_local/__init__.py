@@ -124,7 +124,7 @@ class LocalBackend:
                 if size > request.size:
                     break
                 if size < request.size and (size - written >= _BATCH or len(chunks) >= _PIECES):
-                    work = self._writing(draft.write, chunks)
+                    work = self._writing(draft.write, chunks, more=True)
                     await work
                     if work.cancelled:
                         raise CancelledError()
