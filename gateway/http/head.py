@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import httptools
 
 from gateway.errors import S3Error
 from gateway.http.limits import Limits
+from gateway.model.record import record
 
 METHODS = {name.encode(): name for name in ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH")}
 END = b"\r\n\r\n"
@@ -51,7 +51,7 @@ _NAMES = (
 KNOWN = {form.encode(): name.lower() for name in _NAMES for form in (name, name.lower(), name.title())}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Head:
     """A checked head. ``length``: Content-Length, 0 without a body, None for a chunked one. ``size``: bytes read.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.model.record import record
+
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
@@ -37,7 +39,7 @@ class Limits:
     sweep_seconds: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Traffic:
     """What one call cost. ``received`` and ``sent`` are bytes on the wire (above TLS), heads included.
 

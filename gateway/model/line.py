@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gateway.model.bodies import Body
+from gateway.model.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Call:
     """What a client asked, once its headers are complete; the body is still unread.
 
@@ -29,7 +29,7 @@ class Call:
     host_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Facts:
     """What the access log and the metrics want to know about a reply."""
 
@@ -42,7 +42,7 @@ class Facts:
     cause: str = ""  # what the operator should know (never sent to the client)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Reply:
     """What the client gets. ``length`` overrides the Content-Length where no body is sent (HEAD).
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gateway.model.bodies import no_pairs
+from gateway.model.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Account:
     """Who may sign requests. ``id`` is S3's canonical user id: 64 lower-case hex digits."""
 
@@ -18,7 +19,7 @@ class Account:
     email: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AccessKey:
     """A key pair without its secret."""
 
@@ -27,7 +28,7 @@ class AccessKey:
     created: float
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Bucket:
     """A bucket. ``id`` is never used again, so that a bucket of the same name made later is another one.
 
@@ -42,7 +43,7 @@ class Bucket:
     created: float
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Piece:
     """A stretch of one blob: ``size`` stored bytes at ``start``; ``crcs`` holds one big-endian CRC32C (4 bytes) per
     started MiB of the stretch, counted from ``start``."""
@@ -53,7 +54,7 @@ class Piece:
     crcs: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PartFacts:
     """What a completed version remembers of one of its parts (``checksums``: algorithm -> base64)."""
 
@@ -62,7 +63,7 @@ class PartFacts:
     checksums: Mapping[str, str] = field(default_factory=no_pairs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Content:
     """What a client says about an object when it writes it; the same for put, copy and multipart.
 
@@ -76,7 +77,7 @@ class Content:
     storage_class: str = "STANDARD"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class NewVersion:
     """A version that is about to be committed.
 
@@ -98,7 +99,7 @@ class NewVersion:
     parts: tuple[PartFacts, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Version:
     """A committed version, without its pieces (ask the catalogue for those of a range).
 
@@ -122,7 +123,7 @@ class Version:
     part_count: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Upload:
     """A multipart upload. ``state``: opening, open, completing, completed, aborting.
 
@@ -143,7 +144,7 @@ class Upload:
     checksum_type: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class UploadedPart:
     """A part that was uploaded and acknowledged; ``receipt`` is what uploadPart answered."""
 
@@ -157,7 +158,7 @@ class UploadedPart:
     checksums: Mapping[str, str] = field(default_factory=no_pairs)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ListedObject:
     """One key of a listing page."""
 
@@ -171,7 +172,7 @@ class ListedObject:
     checksum_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ListingPage:
     """A page of a listing, keys and common prefixes together in byte order of their names.
 

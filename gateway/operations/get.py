@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 from gateway.errors import S3Error
 from gateway.model import Account, Bucket, Reply, Version
+from gateway.model.record import record
 from gateway.operations.gateway import Gateway, Operation, found_again, key_of, the
-from gateway.streams import Outflow
+from gateway.streams import SMALL, Outflow, read_piece
 from gateway.verifier import VerifiedCall
 from gateway.wire import conditions, encoded_words, ranges, request, xml_write
 
@@ -31,7 +31,7 @@ _SPELLING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _View:
     """The stretch of a version that a call asks for, and the headers that describe it."""
 
@@ -56,23 +56,27 @@ async def get_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None
     """GetObject. The first chunk is read before the reply's headers go out, so that a lost blob is a clean 500."""
     reading = gateway.catalogue.blobs.reading()
     try:
-        version = await find(gateway, call, the(bucket))
-        view = await _view(gateway, call, version)
-        if view.start == view.stop:
-            reading.close()
-            return Reply(view.status, view.headers, b"")
-        pieces = await gateway.catalogue.versions.pieces(version.id, view.start, view.stop)
-        body = Outflow(
-            gateway.location(version.location),
-            pieces,
-            view.start,
-            view.stop,
-            verify=gateway.verify_reads,
-            on_close=reading.close,
-        )
+        reply = await _read(gateway, call, the(bucket), reading.close)
     except BaseException:
         reading.close()
         raise
+    if isinstance(reply.body, bytes):
+        reading.close()
+    return reply
+
+
+async def _read(gateway: Gateway, call: VerifiedCall, bucket: Bucket, on_close: Callable[[], None]) -> Reply:
+    version = await find(gateway, call, bucket)
+    view = await _view(gateway, call, version)
+    if view.start == view.stop:
+        return Reply(view.status, view.headers, b"")
+    pieces = await gateway.catalogue.versions.pieces(version.id, view.start, view.stop)
+    location, verify = gateway.location(version.location), gateway.verify_reads
+    offset, piece = pieces[0]
+    if len(pieces) == 1 and piece.size <= SMALL:
+        data = await read_piece(location, piece, verify=verify)
+        return Reply(view.status, view.headers, data[view.start - offset : view.stop - offset])
+    body = Outflow(location, pieces, view.start, view.stop, verify=verify, on_close=on_close)
     try:
         await body.prime()
     except BaseException:

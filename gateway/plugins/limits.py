@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import DeferredSemaphore
@@ -43,7 +42,8 @@ class Limits(Wrapper):
         return await (self._get(answer) if hook == "get" else self._other(answer))
 
     async def _other(self, answer: Answer) -> Any:
-        await self._slot(self._others, answer)
+        if not _free(self._others):
+            await self._slot(self._others, answer)
         self._inside.set(True)
         try:
             return await answer
@@ -52,7 +52,8 @@ class Limits(Wrapper):
             self._others.release()
 
     async def _get(self, answer: Answer) -> Any:
-        await self._slot(self._gets, answer)
+        if not _free(self._gets):
+            await self._slot(self._gets, answer)
         try:
             result = await answer
         except BaseException:
@@ -68,11 +69,19 @@ class Limits(Wrapper):
             raise
 
 
+def _free(slots: DeferredSemaphore) -> bool:
+    """Take a slot if there is one, without the Deferred that ``acquire`` would make."""
+    if not slots.tokens:
+        return False
+    slots.tokens -= 1
+    return True
+
+
 def _held(result: Any, release: Callable[[], None]) -> Any:
     """The same result, whose body or region calls ``release`` once, when it is closed."""
     if isinstance(result, GetResult) and result.body is not None:
-        return replace(result, body=when_closed(result.body, release))
+        return GetResult(result.size, result.fingerprint, when_closed(result.body, release))
     if isinstance(result, GetResult) and result.region is not None:
-        return replace(result, region=RegionWhenClosed(result.region, release))
+        return GetResult(result.size, result.fingerprint, None, RegionWhenClosed(result.region, release))
     release()  # no get's answer: there is nothing to close, and the location refuses it
     return result

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9\-._~/]*")
@@ -75,6 +76,7 @@ def header_value(value: str) -> str:
     return value.strip(" ")
 
 
+@lru_cache(maxsize=256)  # many requests come in the same second
 def iso_time(text: str) -> float | None:
     """Epoch seconds of ``yyyyMMddTHHmmssZ``, None if it is not such a date."""
     found = _ISO.fullmatch(text)

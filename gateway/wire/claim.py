@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from gateway.model.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record(frozen=True, slots=True)
 class Claim:
     """A parsed signature of either version; nothing in it is proved yet.
 
@@ -33,7 +35,7 @@ class Claim:
     token: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ChunkChain:
     """What it takes to check the signatures of a body's chunks, each of which covers the one before.
 
@@ -47,7 +49,7 @@ class ChunkChain:
     seed: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Payload:
     """How the body must be read and proved.
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.errors import S3Error
 from gateway.model import NOTHING, Call
+from gateway.model.record import record
 from gateway.wire.checksums import ALGORITHMS
 from gateway.wire.names import check_bucket_name, check_key
 from gateway.wire.request import bad_argument, check_header_value, percent_decode, query
@@ -32,7 +32,7 @@ from gateway.wire.table import (
 PREFLIGHT = "PreflightRequest"  # OPTIONS; S3's API has no name for it
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Route:
     """``params``: the query parameters that belong to the operation, decoded; nothing about signatures among them.
 

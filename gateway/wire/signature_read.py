@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from gateway.errors import S3Error
 from gateway.model import Call
@@ -104,6 +105,7 @@ def _components(credentials: str) -> dict[str, str]:
     return parts
 
 
+@lru_cache(maxsize=256)  # a client's requests of one day share it
 def _credential(text: str, refuse: _Refuse) -> tuple[str, str, str]:
     """(access key, day, region) of a credential whose scope is sound."""
     parts = text.split("/")
@@ -121,6 +123,7 @@ def _credential(text: str, refuse: _Refuse) -> tuple[str, str, str]:
     return access_key, day, region
 
 
+@lru_cache(maxsize=256)
 def _signed_names(text: str, refuse: _Refuse) -> tuple[str, ...]:
     """The names of SignedHeaders: lower-case, sorted, each once, so that one request has one spelling."""
     names = text.split(";")

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.errors import S3Error
 from gateway.model import Call
+from gateway.model.record import record
 from gateway.wire import canonical
 from gateway.wire.claim import ChunkChain, Claim
 
@@ -24,7 +24,7 @@ LARGEST_SKEW = 900.0  # seconds, either way
 _VISIBLE = re.compile(r"[!-~]*")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Signed:
     """Everything that a V4 signature covers. ``headers``: (name, value) pairs in the order of SignedHeaders."""
 
