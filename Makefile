@@ -42,7 +42,8 @@ CAMPAIGN ?=
 campaign: .make/test
 	$(BIN)/python -m tests.campaign.record $(CAMPAIGN)
 
-# This gateway beside its peers, and before the storages themselves; draws docs/benchmarks.md. BENCH="peers --repeats 3" does less.
+# This gateway beside its peers, where its microseconds go, and before the storages themselves: 30 minutes on a quiet
+# machine; draws docs/benchmarks.md. BENCH="peers --rows HEAD --repeats 3 --print-only" does less.
 BENCH ?=
 bench: .make/test .make/servers
 	$(BIN)/python -m benchmarks $(BENCH)

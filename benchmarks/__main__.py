@@ -1,27 +1,31 @@
-"""``python -m benchmarks [peers] [thin]``: measure, print, and draw docs/benchmarks.md anew."""
+"""``python -m benchmarks [peers] [where] [thin]``: measure, print, and draw docs/benchmarks.md anew."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page, thin
-from benchmarks.rows import ROWS, Bench
-from benchmarks.servers import PEERS, Missing, start_all
-from benchmarks.transfers import Refused
+from benchmarks import compare, page, thin, where
+from benchmarks.bench import Sizes
+from benchmarks.counts import FIGURES
+from benchmarks.kinds import fill
+from benchmarks.peers import PEERS
+from benchmarks.presign import Signer
+from benchmarks.servers import Missing, gateway
 
+WHAT = ("peers", "where", "thin")
 ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / ".make" / "benchmarks.json"
+STATE = ROOT / ".make" / "bench.json"
 
 
 def say(text: str) -> None:
@@ -32,42 +36,11 @@ def say(text: str) -> None:
 def machine() -> str:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
+    hardware = f"{os.cpu_count()} x {model.partition(': ')[2]}, {int(memory) >> 20} GiB"
     date = time.strftime("%Y-%m-%d", time.gmtime())
     system = f"Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
-    return f"{date}, commit {commit.stdout.strip()}, {model.partition(': ')[2]}, {system}."
-
-
-def peers(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Every row on every server, in turn."""
-    with ExitStack() as stack:
-        servers, absent = start_all(stack, folder, asked.peers)
-        for why in absent:
-            say(f"not in this run: {why}")
-        benches = [Bench(server, folder, asked.seconds, asked.objects) for server in servers]
-        for bench in benches:
-            bench.fill()
-        rows = []
-        for row in ROWS:
-            if asked.rows and not any(word in row.name for word in asked.rows):
-                continue
-            seen: dict[str, list[float]] = {server.name: [] for server in servers}
-            for _ in range(asked.repeats):
-                for bench in benches:
-                    try:
-                        seen[bench.server.name].append(row.measure(bench))
-                    except (Refused, OSError) as fault:
-                        say(f"  {bench.server.name}: {row.name}: {fault}")
-            figures = {name: statistics.median(values) for name, values in seen.items() if values}
-            say(f"{row.name} ({row.unit}): " + ", ".join(f"{name} {value:,.1f}" for name, value in figures.items()))
-            rows.append({"name": row.name, "unit": row.unit, "more": row.more, "figures": figures})
-    return {
-        "servers": [server.name for server in servers],
-        "notes": {server.name: server.note for server in servers},
-        "absent": absent,
-        "objects": asked.objects,
-        "rows": rows,
-        "machine": machine(),
-    }
+    return f"{date}, commit {commit.stdout.strip()}, {hardware}, {system}."
 
 
 def middle(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -80,37 +53,55 @@ def middle(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
             row = thin.compare(storage, inside, asked.repeats, asked.many)
             say(str(row))
             rows.append(asdict(row))
-    return {"rows": rows, "many": asked.many, "machine": machine()}
+    return {"rows": rows, "many": asked.many}
+
+
+def rooms(folder: Path, seconds: float) -> dict[str, Any]:
+    """Where the microseconds of a small GET go."""
+    with gateway(folder / "where", gateway={"workers": "1"}) as server:
+        fill(Signer(server))
+        return {"kinds": {name: asdict(where.look(server, name, seconds)) for name in ("GET", "HEAD")}}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["peers", "thin", []], help="default: both")
+    parser.add_argument("what", nargs="*", choices=[*WHAT, []], help="default: all")
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each figure; the median counts")
-    parser.add_argument("--seconds", type=int, default=4, help="length of a stretch of small requests")
-    parser.add_argument("--objects", type=int, default=20_000, help="keys of the prefix that is listed")
+    for knob in fields(Sizes):
+        parser.add_argument(f"--{knob.name.replace('_', '-')}", type=type(knob.default), default=knob.default)
     parser.add_argument("--peers", nargs="*", default=list(PEERS), metavar="PEER", choices=list(PEERS))
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes of ours; default: one per core")
     parser.add_argument("--rows", nargs="*", default=[], help="only rows whose name holds one of these words")
     parser.add_argument("--storages", nargs="*", default=list(thin.STORAGES), choices=list(thin.STORAGES))
     parser.add_argument("--many", type=int, default=thin.MANY, help="transfers at once for the memory figures")
     parser.add_argument("--print-only", action="store_true", help="leave docs/benchmarks.md as it is")
     asked = parser.parse_args()
+    sizes = Sizes(**{knob.name: getattr(asked, knob.name) for knob in fields(Sizes)})
     state = json.loads(STATE.read_text()) if STATE.exists() else {}
-    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
+        folder = Path(name)
+        runs: dict[str, Callable[[], dict[str, Any]]] = {
+            "peers": lambda: compare.run(folder, asked.peers, asked.workers, sizes, asked.repeats, asked.rows, say),
+            "where": lambda: rooms(folder, max(4 * sizes.seconds, 2)),
+            "thin": lambda: middle(asked, folder),
+        }
         try:
-            if not asked.what or "peers" in asked.what:
-                state["peers"] = peers(asked, Path(folder))
-            if not asked.what or "thin" in asked.what:
-                state["thin"] = middle(asked, Path(folder))
+            for what in asked.what or WHAT:
+                begun = time.monotonic()
+                state[what] = {**runs[what](), "machine": machine()}
+                say(f"{what}: {time.monotonic() - begun:.0f} s")
         except Missing as why:
             say(f"benchmarks: {why}")
             return 1
-    if asked.print_only:
-        return 0
+    if not asked.print_only:
+        write(state)
+    return 0
+
+
+def write(state: dict[str, Any]) -> None:
     STATE.parent.mkdir(exist_ok=True)
     STATE.write_text(json.dumps(state, indent=1))
-    (ROOT / "docs" / "benchmarks.md").write_text(page.draw(state))
-    return 0
+    (ROOT / "docs" / "benchmarks.md").write_text(page.draw(state, json.loads(FIGURES.read_text())))
 
 
 if __name__ == "__main__":

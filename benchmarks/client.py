@@ -11,7 +11,8 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -36,6 +37,18 @@ class Seen:
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
+@contextmanager
+def connected(endpoint: str, connections: int) -> Iterator[list[socket.socket]]:
+    place, lines = urlsplit(endpoint), []
+    try:
+        for _ in range(connections):
+            lines.append(socket.create_connection((place.hostname, place.port), timeout=60))
+        yield lines
+    finally:
+        for line in lines:
+            line.close()
+
+
 def drive(
     endpoint: str,
     requests: Sequence[bytes],
@@ -49,16 +62,19 @@ def drive(
 
     ``rate``: so many a second, None: as fast as replies come; ``bodiless``: they are HEAD.
     """
-    place = urlsplit(endpoint)
-    lines = [socket.create_connection((place.hostname, place.port), timeout=60) for _ in range(connections)]
-    try:
+    with connected(endpoint, connections) as lines:
         return _Stretch(lines, requests, bodiless).run(seconds, rate)
-    finally:
-        for line in lines:
-            line.close()
+
+
+def send_all(endpoint: str, requests: Sequence[bytes], *, connections: int = 16) -> Seen:
+    """Send each of ``requests`` once. Raises Refused where a reply is no success."""
+    with connected(endpoint, connections) as lines:
+        return _Stretch(lines, requests, False).run(None, None)
 
 
 class _Stretch:
+    """``seconds``: None sends each request once."""
+
     def __init__(self, lines: Sequence[socket.socket], requests: Sequence[bytes], bodiless: bool) -> None:
         self._free = deque(lines)
         self._requests = requests
@@ -68,19 +84,20 @@ class _Stretch:
         self._got: dict[socket.socket, bytes] = {}
         self._latencies: list[float] = []
 
-    def run(self, seconds: float, rate: float | None) -> Seen:
+    def run(self, seconds: float | None, rate: float | None) -> Seen:
         begun = time.perf_counter()
-        end = begun + seconds
-        while (now := time.perf_counter()) < end:
-            pause = self._send_due(begun, now, rate)
+        end = begun + seconds if seconds else float("inf")
+        last = float("inf") if seconds else len(self._requests)
+        while (now := time.perf_counter()) < end and self._sent < last:
+            pause = self._send_due(begun, now, rate, last)
             self._read(pause)
         while self._due:
             self._read(60.0)
         return Seen(self._latencies, time.perf_counter() - begun)
 
-    def _send_due(self, begun: float, now: float, rate: float | None) -> float:
+    def _send_due(self, begun: float, now: float, rate: float | None, last: float) -> float:
         """Send what is due, as far as connections are free; the seconds until something is due again."""
-        while self._free:
+        while self._free and self._sent < last:
             due = begun + self._sent / rate if rate else now
             if due > now:
                 return due - now

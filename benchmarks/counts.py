@@ -27,7 +27,8 @@ from urllib.parse import urlsplit
 
 from benchmarks.kinds import Kind, fill, kinds
 from benchmarks.presign import Signer
-from benchmarks.servers import Missing, Server, family
+from benchmarks.processes import family
+from benchmarks.servers import Missing, Server
 from gateway.testing.server import LiveGateway
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from benchmarks.bench import PAGED, SMALL, put_all, request
 from benchmarks.presign import BUCKET, Signer
-from benchmarks.rows import PAGED, SMALL, put_all
 from benchmarks.servers import Server
 
 KEYS = 20
@@ -34,22 +33,15 @@ def kinds(server: Server) -> list[Kind]:
     """Pre-signed, for a bucket that ``fill`` has filled."""
     signer = Signer(server)
 
-    def whole(method: str, operation: str, body: bytes = b"", **params: object) -> bytes:
-        return request(server, method, signer.target(operation, **params), body)
+    def whole(method: str, operation: str, key: str = "", body: bytes = b"", **query: str) -> bytes:
+        return request(server.endpoint, method, signer.target(operation, key, **query), body)
 
     return [
-        Kind("PUT", "PUT", [whole("PUT", "put_object", b"x" * SMALL, Key=key) for key in _keys()]),
-        Kind("GET", "GET", [whole("GET", "get_object", Key=key) for key in _keys()]),
-        Kind("HEAD", "HEAD", [whole("HEAD", "head_object", Key=key) for key in _keys()]),
-        Kind("page", "GET", [whole("GET", "list_objects_v2", Prefix=PAGED, MaxKeys=LISTED)]),
+        Kind("PUT", "PUT", [whole("PUT", "put_object", key, b"x" * SMALL) for key in _keys()]),
+        Kind("GET", "GET", [whole("GET", "get_object", key) for key in _keys()]),
+        Kind("HEAD", "HEAD", [whole("HEAD", "head_object", key) for key in _keys()]),
+        Kind("page", "GET", [whole("GET", "list_objects_v2", prefix=PAGED, max_keys=str(LISTED))]),
     ]
-
-
-def request(server: Server, method: str, target: str, body: bytes = b"") -> bytes:
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {urlsplit(server.endpoint).netloc}"]
-    if method == "PUT":
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def _keys() -> list[str]:

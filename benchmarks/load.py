@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.servers import Missing, Server, processor
+from benchmarks.processes import processor
+from benchmarks.servers import Missing, Server
 
 SCRIPT = """
 local requests, next = {}, 0
-local method, size, delay_ms = "%(method)s", %(size)d, %(delay)d
+local method, size = "%(method)s", %(size)d
 function init(args)
   -- only now is the Host header known
   local body = size > 0 and string.rep("x", size) or nil
@@ -25,9 +26,6 @@ end
 function request()
   next = next %% #requests + 1
   return requests[next]
-end
-if delay_ms > 0 then
-  function delay() return delay_ms end
 end
 function done(summary, latency)
   io.stderr:write(string.format(
@@ -58,11 +56,10 @@ def drive(
     targets: Sequence[str],
     *,
     connections: int = 16,
-    seconds: int = 4,
+    seconds: float = 4,
     size: int = 0,
-    delay: int = 0,
 ) -> Load:
-    """Send ``targets`` in turn over ``connections``. ``size``: bytes of each body; ``delay``: ms before each request.
+    """Send ``targets`` in turn over ``connections``. ``size``: bytes of each body.
 
     wrk's first request is sent apart from the script, so one more than the targets reaches the server.
     """
@@ -72,8 +69,8 @@ def drive(
     with tempfile.TemporaryDirectory() as folder:
         listed, script = Path(folder) / "targets", Path(folder) / "script.lua"
         listed.write_text("\n".join(targets) + "\n")
-        script.write_text(SCRIPT % {"method": method, "size": size, "targets": listed, "delay": delay})
-        words = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), server.endpoint]
+        script.write_text(SCRIPT % {"method": method, "size": size, "targets": listed})
+        words = [program, "-t1", f"-c{connections}", f"-d{round(seconds)}s", "-s", str(script), server.endpoint]
         before = processor(server.pid)
         done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60)
         used = processor(server.pid) - before

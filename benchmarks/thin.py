@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from benchmarks import transfers
 from benchmarks.presign import BUCKET, Signer
-from benchmarks.servers import Server, gateway, memory
+from benchmarks.processes import memory
+from benchmarks.servers import Server, gateway
 from tests.servers.azurite import Azurite
 from tests.servers.moto import ACCESS_KEY, SECRET_KEY, Moto
 from tests.servers.swift import KEY as SWIFT_KEY
@@ -64,7 +65,7 @@ def _s3(name: str, server: Server) -> Storage:
     settings = {"s3.url": server.endpoint, "s3.bucket": bucket, "s3.access_key_id": server.access_key}
 
     def target(method: str, key: str) -> str:
-        return signer.target(method, Key=key)
+        return signer.target(method, key)
 
     most = 50 if server.name == "moto" else MANY  # moto keeps every byte in its memory
     return Storage(name, server.endpoint, target, "cloud.s3", settings, {"s3secret": server.secret_key}, most=most)
@@ -146,7 +147,7 @@ def compare(storage: Storage, folder: Path, repeats: int, many: int = MANY) -> T
         )
         signer = Signer(server)
         signer.client.create_bucket(Bucket=BUCKET)
-        through = _Way(server.endpoint, lambda method, key: signer.target(method, Key=key), (), ())
+        through = _Way(server.endpoint, lambda method, key: signer.target(method, key), (), ())
         direct = _Way(storage.endpoint, storage.target, storage.headers, storage.put_headers)
         ways = (direct, through)
         large = transfers.random_file(folder, LARGE)

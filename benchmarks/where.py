@@ -21,7 +21,8 @@ from pathlib import Path
 from benchmarks import client
 from benchmarks.kinds import fill, kinds
 from benchmarks.presign import Signer
-from benchmarks.servers import Missing, Server, gateway, processor
+from benchmarks.processes import processor
+from benchmarks.servers import Missing, Server, gateway
 
 RATE = 400  # looks a second
 _FRAME = re.compile(r"^(?P<function>.+) \((?P<file>[^()]*):(?P<line>\d+)\)$")
