@@ -15,7 +15,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare, page, thin, where
+from benchmarks import compare, full, page, thin, where
 from benchmarks.bench import Sizes
 from benchmarks.counts import FIGURES
 from benchmarks.kinds import fill
@@ -25,6 +25,7 @@ from benchmarks.servers import Missing, gateway
 
 WHAT = ("peers", "where", "thin")
 ROOT = Path(__file__).resolve().parent.parent
+LARGE = ROOT / ".make" / "bench-large"
 STATE = ROOT / ".make" / "bench.json"
 
 
@@ -56,16 +57,20 @@ def middle(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"rows": rows, "many": asked.many}
 
 
-def rooms(folder: Path, seconds: float) -> dict[str, Any]:
+def room_by_room(folder: Path, seconds: float) -> dict[str, Any]:
     """Where the microseconds of a small GET go."""
     with gateway(folder / "where", gateway={"workers": "1"}) as server:
         fill(Signer(server))
-        return {"kinds": {name: asdict(where.look(server, name, seconds)) for name in ("GET", "HEAD")}}
+        kinds = {name: where.look(server, name, seconds) for name in ("GET", "HEAD")}
+    for name, seen in kinds.items():
+        rooms = ", ".join(f"{room} {cost:.0f}" for room, cost in seen.rooms.items())
+        say(f"{name}: {seen.total:.0f} us, {seen.kernel:.0f} of them in the kernel: {rooms}")
+    return {"kinds": {name: asdict(seen) for name, seen in kinds.items()}}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="*", choices=[*WHAT, []], help="default: all")
+    parser.add_argument("what", nargs="*", choices=[*WHAT, "large", []], help="default: all but large")
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each figure; the median counts")
     for knob in fields(Sizes):
         parser.add_argument(f"--{knob.name.replace('_', '-')}", type=type(knob.default), default=knob.default)
@@ -74,6 +79,7 @@ def main() -> int:
     parser.add_argument("--rows", nargs="*", default=[], help="only rows whose name holds one of these words")
     parser.add_argument("--storages", nargs="*", default=list(thin.STORAGES), choices=list(thin.STORAGES))
     parser.add_argument("--many", type=int, default=thin.MANY, help="transfers at once for the memory figures")
+    parser.add_argument("--counts", type=int, nargs="*", default=full.COUNTS, help="objects of `large`, a column each")
     parser.add_argument("--print-only", action="store_true", help="leave docs/benchmarks.md as it is")
     asked = parser.parse_args()
     sizes = Sizes(**{knob.name: getattr(asked, knob.name) for knob in fields(Sizes)})
@@ -82,7 +88,8 @@ def main() -> int:
         folder = Path(name)
         runs: dict[str, Callable[[], dict[str, Any]]] = {
             "peers": lambda: compare.run(folder, asked.peers, asked.workers, sizes, asked.repeats, asked.rows, say),
-            "where": lambda: rooms(folder, max(4 * sizes.seconds, 2)),
+            "where": lambda: room_by_room(folder, max(4 * sizes.seconds, 2)),
+            "large": lambda: full.run(LARGE, asked.counts, asked.workers, sizes, asked.repeats, say),
             "thin": lambda: middle(asked, folder),
         }
         try:

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import client, page, where
+from benchmarks import client, full, page, where
 from benchmarks.aims import judge
+from benchmarks.bench import Sizes
 from benchmarks.transfers import Refused
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,18 @@ def test_rows_are_measured_beside_a_peer() -> None:
         assert {"txgateway", "rclone"} <= set(seen[title]), done.stdout
         assert all(float(figure.replace(",", "")) > 0 for figure in seen[title].values()), done.stdout
     assert float(seen["syncs for 100 PUTs"]["txgateway"]) >= 100, "what is acknowledged is on the disk"
+
+
+def test_a_page_of_a_catalogue_that_was_filled_by_sql_costs_the_same_steps(tmp_path: Path) -> None:
+    said: list[str] = []
+    state = full.run(tmp_path, (2500, 10_000), 1, Sizes(seconds=1, deleted=1), 1, said.append)
+    rows = {row["name"]: row["figures"] for row in state["rows"]}
+    few, many = rows["SQLite's steps for such a page"]
+    assert few == many
+    assert all(figure > 0 for figures in rows.values() for figure in figures), said
+    again: list[str] = []
+    full.fill(tmp_path / "2500", 2500, again.append)
+    assert not again, "what is filled is kept"
 
 
 @contextmanager
@@ -124,7 +137,7 @@ LOST = line("HEAD", True, {"txgateway": 3.0})
 
 
 def test_the_page_names_ratios_and_what_was_missing() -> None:
-    state = {
+    state: dict[str, Any] = {
         "peers": {
             "servers": ["txgateway", "rclone", "minio"],
             "notes": {"txgateway": "fsync"},
@@ -134,7 +147,13 @@ def test_the_page_names_ratios_and_what_was_missing() -> None:
         },
     }
     counts = {"3.11": {"build": "Python 3.11.7", "instructions": {"GET": 1_000_000}}}
+    rows = [{"name": "start", "unit": "s", "figures": [0.5, 1.0]}]
+    state["large"] = {"columns": ["1,000", "10,000,000"], "rows": rows, "machine": "a machine"}
+    kinds = {"GET": {"total": 300.0, "kernel": 40.0, "rooms": {"wire": 80.0}, "functions": {}}}
+    state["where"] = {"kinds": kinds, "machine": "a machine"}
     lines = page.draw(state, counts).splitlines()
+    assert "| start | s | 0.50 | 1.00 |" in lines
+    assert "| wire | 80.0 |" in lines
     assert "| 4 KiB GET, 16 connections | 1/s | 300 | 200 | 150 | 1.50 |" in lines
     assert "| 4 KiB GET at half rate, p99 | 1/s | 3.00 | 2.00 | failed | 1.50 |" in lines
     assert "| — with verify = scrub |  | 8.00 |  |  | 4.00 |" in lines
