@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import parse_qs
@@ -37,6 +37,7 @@ WELCOME_HEADERS = (
     ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
     ("X-Content-Type-Options", "nosniff"),
 )
+FIGURES = "/_/metrics"
 FACTS = Facts(operation="Page")  # the observer leaves these out
 
 
@@ -67,7 +68,8 @@ class Pages:
     """Stands in front of the gate: ``answer`` gives a page, or None for whatever S3 means.
 
     ``ready(location)`` gives (whether to send us requests, why not), for one location or, where it is "", for all.
-    ``states`` are the last probes, by location; no page ever asks a backend. ``figures()`` gives Prometheus' text.
+    ``states`` are the last probes, by location; no page ever asks a backend. ``figures()`` gives Prometheus' text, of all
+    processes of the gateway.
     Reasons, messages and figures are for loopback peers; ``open_metrics`` shows the figures to everyone (for an
     endpoint of their own).
     """
@@ -76,7 +78,7 @@ class Pages:
         self,
         ready: Callable[[str], tuple[bool, Sequence[str]]],
         states: Callable[[], Mapping[str, LocationState]],
-        figures: Callable[[], bytes],
+        figures: Callable[[], Awaitable[bytes]],
         *,
         domains: Sequence[str] = (),
         open_metrics: bool = False,
@@ -90,7 +92,6 @@ class Pages:
             "/_/live": self._live,
             "/_/ready": self._readiness,
             "/_/healthcheck": self._healthcheck,
-            "/_/metrics": self._figures,
         }
 
     async def answer(self, call: Call) -> Reply | None:
@@ -100,12 +101,13 @@ class Pages:
         if not call.path.startswith("/_/"):
             return None
         page = self._pages.get(call.path)
-        if page is None or self._names_a_bucket(call):
+        if (page is None and call.path != FIGURES) or self._names_a_bucket(call):
             return None
         if call.method not in ("GET", "HEAD"):
             return _json(405, {"error": "GET or HEAD"}, ("Allow", "GET, HEAD"))
         # behind a proxy on this machine every stranger is a loopback peer
-        return page(call, _is_loopback(call.peer) and not FORWARDED.intersection(call.headers))
+        trusted = _is_loopback(call.peer) and not FORWARDED.intersection(call.headers)
+        return await self._figures(trusted) if page is None else page(call, trusted)
 
     def _names_a_bucket(self, call: Call) -> bool:
         try:
@@ -147,11 +149,11 @@ class Pages:
             }
         return _json(200 if healthy else 503, {"healthy": healthy, **shown})
 
-    def _figures(self, call: Call, trusted: bool) -> Reply:
+    async def _figures(self, trusted: bool) -> Reply:
         if not (trusted or self._open_metrics):
             return _json(403, {"error": "loopback peers only"})
         headers = (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store"))
-        return Reply(200, headers, self._metrics_text(), facts=FACTS)
+        return Reply(200, headers, await self._metrics_text(), facts=FACTS)
 
 
 def _is_loopback(peer: str) -> bool:

@@ -64,10 +64,34 @@ def _failed(failure: Failure) -> None:
         log.failure("the reaper's pass failed", failure=failure)
 
 
+class Readings:
+    """Tells the process that reaps, again and again, what the GETs of this one may still be reading."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._loop = task.LoopingCall(self._tell)
+        self._ended: Deferred[task.LoopingCall] | None = None
+
+    def start(self, interval: float, clock: IReactorTime) -> None:
+        """Now and every ``interval`` seconds; it costs a change only where something was doomed since."""
+        self._loop.clock = clock
+        self._ended = self._loop.start(interval, now=True)
+
+    async def stop(self) -> None:
+        if self._loop.running:
+            self._loop.stop()
+        if self._ended is not None:
+            await self._ended
+
+    def _tell(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._catalogue.blobs.publish()).addErrback(_failed)
+
+
 class Reaper:
     """Makes passes over the catalogue, for each location on its own: one that hangs holds up no other.
 
-    Passes run beside serving; only one process of a gateway does it.
+    Passes run beside serving; only one process of a gateway does it. It reaps what no process reads any more, as far
+    as the others told in their Readings.
     """
 
     def __init__(self, catalogue: Catalogue, locations: Mapping[str, Location]) -> None:
@@ -136,7 +160,7 @@ class Reaper:
 
     async def _mark(self, location: Location) -> None:
         """Tell the location how far the catalogue is, before what it does not know is taken for garbage."""
-        changes = self._catalogue.changes
+        changes = self._catalogue.changes  # whatever process made them
         if changes == self._marked.get(location.name) or self._catalogue.condition.doubt:
             return
         try:

@@ -9,6 +9,7 @@ from gateway.catalogue.catalogue import Catalogue, open_catalogue
 from gateway.catalogue.faults import CatalogueDamaged, CatalogueFault, CatalogueForgot
 from gateway.catalogue.listing import Listing
 from gateway.catalogue.references import BlobDoomed
+from gateway.catalogue.starts import Slots, slots_memory
 from gateway.catalogue.upload_pages import UploadsPage
 from gateway.catalogue.uploads import Uploads
 from gateway.catalogue.versions import Check, VersionGone, Versions
@@ -32,4 +33,6 @@ __all__ = [
     "Blobs",
     "Lease",
     "Reading",
+    "Slots",
+    "slots_memory",
 ]

@@ -33,7 +33,7 @@ from gateway.catalogue.faults import CatalogueDamaged, CatalogueFault, Catalogue
 from gateway.catalogue.inventory import Inventory
 from gateway.catalogue.listing import Listing
 from gateway.catalogue.owners import Owner
-from gateway.catalogue.starts import Starts
+from gateway.catalogue.starts import Slots, Starts
 from gateway.catalogue.uploads import Uploads
 from gateway.catalogue.versions import Versions
 from gateway.catalogue.witness import FILE as WITNESS
@@ -63,6 +63,7 @@ class Catalogue:
         condition: Condition,
         examination: Examination,
         found: int,
+        slots: Slots | None,
     ) -> None:
         self.id = id_
         self.found = found  # how many changes it had when it was opened
@@ -79,13 +80,17 @@ class Catalogue:
         self.listing = Listing(database)
         self.uploads = Uploads(database, owner, pending, self.versions)
         self.blobs = Blobs(database, owner, pending)
-        self.starts = Starts(database)
+        self.starts = Starts(database, slots)
         self.inventory = Inventory(database)
 
     @property
     def changes(self) -> int:
-        """How many changes were ever committed, as far as this process knows."""
-        return self._witness.changes
+        """How many changes were ever committed, by whatever process; where that cannot be read, those that we saw."""
+        try:
+            ((changes,),) = self._database.rows("SELECT changes FROM about")
+        except S3Error:
+            return self._witness.changes
+        return int(changes)
 
     def heard(self, changes: int) -> None:
         """A location knows of so many changes. Unless somebody accepts the loss, no later start takes less either."""
@@ -123,10 +128,12 @@ def open_catalogue(
     clock: Callable[[], float] = time.time,
     reactor: IReactorFromThreads | None = None,
     accept_loss: bool = False,
+    slots: Slots | None = None,
 ) -> Catalogue:
     """Open (or make) ``folder/catalogue.sqlite`` and bring its schema up to date.
 
     ``reactor``: the running one, on whose thread everything is called and answered; None means Twisted's global one.
+    ``slots``: where the processes of a gateway tell each other which writes are under way; None: there is only this one.
     ``accept_loss``: go on with a catalogue that forgot changes; what lies in a location and is not known is kept then.
     Raises CatalogueFault: a newer or foreign file, another sealing key, no rights, a broken disk; CatalogueForgot.
     """
@@ -159,7 +166,7 @@ def open_catalogue(
     )
     database = Database(reader, writer, clock, condition)
     examination = Examination(partial(connect, path), partial(examine, path=path, witness=witness), condition, reactor)
-    return Catalogue(id_, database, writer, owner, seal, witness, condition, examination, found)
+    return Catalogue(id_, database, writer, owner, seal, witness, condition, examination, found, slots)
 
 
 def _begin(path: Path, seal: Seal, owner: Owner, witness: Witness, *, accept_loss: bool) -> tuple[str, int]:

@@ -45,12 +45,21 @@ def _look(connection: apsw.Connection) -> str:
 
 
 def _read(path: Path) -> None:
-    """Raises apsw.IOError where the disk does not give all of the files."""
+    """Raises apsw.IOError where the disk does not give all of the files.
+
+    The database is opened by SQLite's own means: a descriptor of ours that is closed would take away the locks that
+    this process has on it, and who thinks that nobody else is there removes the log.
+    """
+    database = apsw.VFSFile("unix", str(path), [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY, 0])
     try:
-        for name in (path.name, f"{path.name}-wal"):
-            with suppress(FileNotFoundError), path.with_name(name).open("rb", buffering=0) as file:
-                while file.read(_CHUNK):
-                    pass
+        for start in range(0, database.xFileSize(), _CHUNK):
+            database.xRead(min(_CHUNK, database.xFileSize() - start), start)
+    finally:
+        database.xClose()
+    try:
+        with suppress(FileNotFoundError), path.with_name(f"{path.name}-wal").open("rb", buffering=0) as log:
+            while log.read(_CHUNK):
+                pass
     except OSError as fault:
         raise apsw.IOError(f"{path} cannot be read: {fault}") from fault
 

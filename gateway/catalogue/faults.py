@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import apsw
 from twisted.logger import Logger
 
@@ -25,15 +27,20 @@ class CatalogueDamaged(CatalogueFault):
     """The catalogue is not what was written."""
 
 
+def untold(why: str) -> None:
+    """Nobody else has to know."""
+
+
 class Condition:
     """Whether what the catalogue says is to be believed, and whether it takes changes.
 
     ``doubt``: why not, for the rest of this process's life; then nothing is changed, and nothing is reaped.
     ``trouble``: why the last change failed, "" after one that did not. ``suspected``: the next change must be preceded
-    by a look at every page.
+    by a look at every page. ``tell`` hears the first doubt, on whatever thread met it.
     """
 
     def __init__(self) -> None:
+        self.tell: Callable[[str], None] = untold
         self.doubt = ""
         self.trouble = ""
         self.suspected = False
@@ -58,6 +65,7 @@ class Condition:
             log.critical(
                 "{why}: nothing is changed or reaped until it is resolved (gateway check, gateway restore)", why=why
             )
+            self.tell(why)
 
 
 def is_suspicious(fault: BaseException | None) -> bool:

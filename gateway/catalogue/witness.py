@@ -3,11 +3,13 @@
 SQLite drops the end of a log silently from the first damaged frame on, and an old copy put in the place of the
 catalogue is a good database. Both would make the gateway forget what it acknowledged, and reap the bytes. So each
 commit counts itself in the catalogue (``about.changes``), and the number is then written here: without a sync, which
-is why it may be behind after power loss, but never ahead, for it is written only once the commit is durable.
+is why it may be behind after power loss, but never ahead, for it is written only once the commit is durable. Several
+processes write it: each looks first, so that it never goes back.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from contextlib import suppress
@@ -60,9 +62,16 @@ class Witness:
     def note(self, changes: int) -> None:
         """A commit is durable. Called on the writer's thread; costs microseconds."""
         self.changes = changes
-        text = b"%s %020d" % (self._id, max(changes, self._heard))
+        changes = max(changes, self._heard)
         try:
-            os.pwrite(self._descriptor, b"%s %08x\n" % (text, crc32(text)), 0)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # held for two system calls
+            try:
+                said = self.said()
+                if said is None or said[0] != self._id.decode() or said[1] < changes:
+                    text = b"%s %020d" % (self._id, changes)
+                    os.pwrite(self._descriptor, b"%s %08x\n" % (text, crc32(text)), 0)
+            finally:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         except OSError as fault:  # the commit stands all the same; what is lost is only the second opinion
             if not self._told:
                 self._told = True

@@ -24,7 +24,15 @@ GATEWAY = (
     Setting("strict_region", "boolean", "Refuse signatures that name another region.", default="no"),
     Setting("data", "path", "The catalogue and the gateway's state.", default="data"),
     Setting("log", "path", "Folder of the access log and, in the foreground, the gateway's own log.", default="log"),
-    Setting("workers", "integer", "Processes that serve; this version serves with one.", default="1", low=1),
+    Setting(
+        "workers",
+        "integer",
+        "Processes that serve; by default one per core, at most 8. Where a storage exists in one process only "
+        "(`memory`), one serves.",
+        default=None,
+        low=1,
+        high=64,
+    ),
     Setting("signature_v2", "boolean", "Accept the old signature version 2 as well.", default="no"),
     Setting(
         "unsigned_over_http",

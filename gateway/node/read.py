@@ -137,13 +137,10 @@ def _gateway(reading: Reading, section: Section, private: Private) -> None:
 def _check_gateway(reading: Reading, section: Section) -> None:
     """What the kinds of the settings do not say; from the entries, so that another fault does not hide these."""
     file = reading.document.file
-    workers, domains, region = (section.entries.get(key) for key in ("workers", "domain", "region"))
+    domains, region = (section.entries.get(key) for key in ("domain", "region"))
     if region and region.value and not _REGION.fullmatch(region.value):
         seen, expected = f"region {region.value!r}", "letters, digits, '-', '_' and '.', such as us-east-1"
         reading.faults.append(ConfigurationFault(file, region.line, seen, expected, "change it"))
-    if workers and re.fullmatch(r"0*[1-9][0-9]*", workers.value) and int(workers.value) > 1:
-        seen, expected = f"workers = {workers.value}", "workers = 1, for this version serves with one process"
-        reading.faults.append(ConfigurationFault(file, workers.line, seen, expected, "remove the line"))
     for line, domain in domains.lines if domains else ():
         if domain and not _HOST.fullmatch(domain):
             expected = "a host name in lower case, such as s3.example.com"

@@ -190,6 +190,6 @@ async def _finish(
     install(draft.path, folder)
     for place in settings.places:
         try:
-            await claim(locations[place.name], catalogue_id, changes)
+            await claim(locations[place.name], catalogue_id, lambda: changes)
         except BackendError as fault:
             raise misplaced(place, fault) from fault

@@ -11,10 +11,11 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from gateway.catalogue import Catalogue, CatalogueDamaged, CatalogueFault, CatalogueForgot, open_catalogue
+from gateway.catalogue import Catalogue, CatalogueDamaged, CatalogueFault, CatalogueForgot, Slots, open_catalogue
 from gateway.errors import BackendBusy, BackendDown, BackendError, BackendUnfit, kind_of
 from gateway.node.lock import DataInUse, DataLock
 from gateway.node.read import NodeSettings, Place
+from gateway.node.seat import ALONE, Seat
 from gateway.node.waiting import Waiting
 from gateway.plugins.fitness import PluginBroken, PluginFault
 from gateway.plugins.limits import Limits
@@ -63,10 +64,12 @@ def unwritable(gateway: Values, key: str, folder: Path, fault: OSError) -> Confi
     return gateway.fault(key, f"{folder}: {fault.strerror}", "a folder that we can write", fix)
 
 
-def open_data(gateway: Values, seal: bytes, reactor: Any, *, accept_loss: bool = False) -> Catalogue:
+def open_data(
+    gateway: Values, seal: bytes, reactor: Any, *, accept_loss: bool = False, slots: Slots | None = None
+) -> Catalogue:
     """Open the catalogue, made where it is missing. Raises ConfigurationFault."""
     try:
-        return open_catalogue(gateway["data"], Seal(seal), reactor=reactor, accept_loss=accept_loss)
+        return open_catalogue(gateway["data"], Seal(seal), reactor=reactor, accept_loss=accept_loss, slots=slots)
     except CatalogueForgot as fault:
         raise gateway.fault("data", str(fault), "all that this gateway committed", FIX_OF_LOSS) from fault
     except CatalogueDamaged as fault:
@@ -122,14 +125,20 @@ def misplaced(place: Place, fault: BackendError | PluginFault) -> ConfigurationF
     return told
 
 
-async def open_place(location: Location, catalogue: Catalogue, *, accept_loss: bool = False) -> None:
-    """Open a location, and see that it belongs to our catalogue. Raises BackendError; then it is closed again."""
+async def open_place(
+    location: Location, catalogue: Catalogue, seat: Seat = ALONE, *, accept_loss: bool = False
+) -> None:
+    """Open a location, and see that it belongs to our catalogue. Raises BackendError; then it is closed again.
+
+    It must not have seen more changes than the catalogue had when the gateway started. Once a process of the gateway
+    found it so, the others meet a marker that may have been moved on since.
+    """
     try:
         await location.open()
         if accept_loss:
             await advance(location, catalogue.id, catalogue.changes)
         else:
-            await claim(location, catalogue.id, catalogue.found)
+            await claim(location, catalogue.id, lambda: _known(location.name, catalogue, seat))
     except Forgotten as fault:
         await location.close()
         catalogue.heard(fault.changes)
@@ -137,6 +146,13 @@ async def open_place(location: Location, catalogue: Catalogue, *, accept_loss: b
     except BaseException:
         await location.close()
         raise
+    seat.verify(location.name)
+
+
+def _known(location: str, catalogue: Catalogue, seat: Seat) -> int:
+    if location in seat.verified:
+        return catalogue.changes
+    return catalogue.found if seat.found is None else min(seat.found, catalogue.found)
 
 
 @dataclass(slots=True)
@@ -145,6 +161,7 @@ class Rooms:
 
     lock: DataLock
     catalogue: Catalogue
+    seat: Seat = ALONE
     locations: dict[str, Location] = field(default_factory=dict)
     waiting: dict[str, BackendError] = field(default_factory=dict)
 
@@ -152,7 +169,7 @@ class Rooms:
         """Open a location; where its storage does not answer, one that waits for it. Raises ConfigurationFault."""
         location = build(place, report)
         try:
-            await open_place(location, self.catalogue, accept_loss=accept_loss)
+            await open_place(location, self.catalogue, self.seat, accept_loss=accept_loss)
         except (BackendDown, BackendBusy) as fault:
             self.waiting[place.name] = fault
             location = self._wait(place, location, fault, report)
@@ -163,7 +180,7 @@ class Rooms:
     def _wait(self, place: Place, closed: Location, reason: BackendError, report: Report) -> Location:
         async def attempt() -> Location:
             location = build(place, report)
-            await open_place(location, self.catalogue)
+            await open_place(location, self.catalogue, self.seat)
             self.locations[place.name] = location
             self.waiting.pop(place.name, None)
             return location
@@ -184,7 +201,12 @@ class Rooms:
 
 
 async def open_rooms(
-    settings: NodeSettings, reactor: Any, report: Report = unreported, *, accept_loss: bool = False
+    settings: NodeSettings,
+    reactor: Any,
+    report: Report = unreported,
+    seat: Seat = ALONE,
+    *,
+    accept_loss: bool = False,
 ) -> Rooms:
     """Raises ConfigurationFaults with the faults of all locations; then nothing stays open.
 
@@ -194,11 +216,12 @@ async def open_rooms(
     """
     gateway = settings.gateway
     try:
-        lock = lock_data(gateway)
+        lock = seat.lock or lock_data(gateway)
     except ConfigurationFault as fault:
         raise ConfigurationFaults([fault]) from fault
     try:
-        rooms = Rooms(lock, open_data(gateway, settings.seal, reactor, accept_loss=accept_loss))
+        catalogue = open_data(gateway, settings.seal, reactor, accept_loss=accept_loss, slots=seat.slots)
+        rooms = Rooms(lock, catalogue, seat)
     except ConfigurationFault as fault:
         lock.release()
         raise ConfigurationFaults([fault]) from fault

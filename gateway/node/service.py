@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -19,15 +19,16 @@ from gateway.gate import Gate
 from gateway.http import Front, Limits
 from gateway.model import Call, Reply
 from gateway.node import doors, signals
+from gateway.node.duties import Duties
 from gateway.node.figures import connect_doors, connect_front, connect_rooms, connect_threads
 from gateway.node.health import Health
 from gateway.node.read import DEFAULT, NodeSettings
 from gateway.node.rooms import Rooms, make_folder, open_rooms, unwritable
+from gateway.node.seat import ALONE, Seat
 from gateway.observe import AccessLog, Metrics, Observer, Stalls
 from gateway.operations import Gateway
 from gateway.pages import Pages
-from gateway.reaper import Reaper
-from gateway.recovery.duty import SnapshotDuty
+from gateway.reaper import Readings
 from gateway.seal import Seal
 from gateway.settings import ConfigurationFault, ConfigurationFaults, Values
 from gateway.verifier import Rules
@@ -43,16 +44,18 @@ class Node(service.Service):
 
     name = "gateway"
 
-    def __init__(self, settings: NodeSettings, reactor: Any) -> None:
+    def __init__(self, settings: NodeSettings, reactor: Any, seat: Seat = ALONE) -> None:
         self.settings = settings
+        self.hindered = ""  # why /_/ready says no, whatever else there is to say: the gateway starts, or stops
         self.urls: list[str] = []
         self.catalogue: Catalogue | None = None
         self.failed = False
         self._reactor = reactor
+        self._seat = seat
+        self._duties: Duties | None = None
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []  # in the order of opening
         self._doors: list[doors.Door] = []
         self._fronts: list[Front] = []
-        self._draining = False
 
     async def open(self) -> None:
         """Open every room, the front door last. Raises ConfigurationFaults; then nothing stays open."""
@@ -68,9 +71,10 @@ class Node(service.Service):
             keys = ", ".join(settings.notices)
             log.info("{file}: left alone, for a Tahoe-LAFS node: {keys}", file=settings.file, keys=keys)
         metrics = Metrics(gateway.__version__)
-        rooms = await open_rooms(settings, self._reactor, metrics.backend_operation)
+        rooms = await open_rooms(settings, self._reactor, metrics.backend_operation, self._seat)
         self._closers.append(rooms.close)
         self.catalogue = rooms.catalogue
+        rooms.catalogue.condition.tell = self._seat.doubt
         access_log = _open_log(values, self._reactor)
         self._closers.append(access_log.close)
         health = self._watch(rooms, metrics)
@@ -94,7 +98,7 @@ class Node(service.Service):
     async def _listen(
         self, lines: Sequence[tuple[int, str]], front: Front, faults: list[ConfigurationFault]
     ) -> list[doors.Door]:
-        opened = await doors.listen(self._reactor, self.settings.file, lines, front, faults)
+        opened = await doors.listen(self._seat.doors or self._reactor, self.settings.file, lines, front, faults)
         self._doors += opened
         self._fronts.append(front)
         return opened
@@ -102,6 +106,16 @@ class Node(service.Service):
     def reload(self) -> None:
         """What SIGHUP asks for: read the certificates again."""
         doors.renew(self._doors, self.settings.file)
+
+    def take_duties(self) -> None:
+        """From now on this process does what only one may do."""
+        if self._duties is not None and not self.hindered:
+            self._duties.start()
+
+    def doubt(self, why: str) -> None:
+        """Another process of the gateway found that the catalogue is not to be believed."""
+        if self.catalogue is not None:
+            self.catalogue.condition.doubted(why)
 
     async def _drain(self) -> None:
         """Say that we are not ready, take no new connections, and let running replies end."""
@@ -114,48 +128,52 @@ class Node(service.Service):
         await gatherResults([Deferred.fromCoroutine(front.drain(patience)) for front in self._fronts])
 
     def _watch(self, rooms: Rooms, metrics: Metrics) -> Health:
-        """Start what works beside serving: the probes, the reaper and the snapshots."""
+        """Start what works beside serving: the probes, what readings hold back, and the duties, if they are ours."""
         values = self.settings.gateway
         health = Health(
             rooms.catalogue, rooms.locations, self._reactor, time.time, metrics.backend_up, down=rooms.waiting
         )
         health.start(values["probe_interval"])
         self._closers.append(health.stop)
-        reaper = Reaper(rooms.catalogue, rooms.locations)
-        self._closers.append(reaper.stop)
-        # Every page is read first: what a damaged catalogue does not know is not garbage.
-        examined = Deferred.fromCoroutine(rooms.catalogue.examine())
-        examined.addCallback(lambda _: reaper.start(values["reap_interval"], self._reactor))
-        duty = SnapshotDuty(rooms.catalogue, values["data"], rooms.locations, Seal(self.settings.seal))
-        duty.start(values["snapshot_interval"], self._reactor)
-        self._closers.append(duty.stop)
+        self._duties = Duties(self.settings, rooms, self._reactor)
+        self._closers.append(self._duties.stop)
+        if self._seat.duties:
+            self._duties.start()
+        else:
+            readings = Readings(rooms.catalogue)
+            readings.start(values["reap_interval"], self._reactor)
+            self._closers.append(readings.stop)
         stalls = Stalls(self._reactor, metrics.lagged)
         stalls.start()
         self._closers.append(stalls.stop)
-        connect_rooms(metrics, rooms, health, reaper)
+        connect_rooms(metrics, rooms, health, self._duties.reaper)
         connect_threads(metrics, self._reactor.getThreadPool())
         return health
 
     def _front(self, answer: Answer, observer: Observer | None = None) -> Front:
-        limits = limits_of(self.settings.gateway)
+        limits = limits_of(self.settings.gateway, self._seat)
         if observer is None:
             return Front(answer, limits, clock=self._reactor)
         return Front(answer, limits, observe=observer, clock=self._reactor)
 
     def _ready(self, health: Health) -> Callable[[str], tuple[bool, Sequence[str]]]:
-        return lambda location: (False, ["stopping"]) if self._draining else health.ready(location)
+        return lambda location: (False, [self.hindered]) if self.hindered else health.ready(location)
 
     def _pages(self, health: Health, metrics: Metrics, values: Values, *, open_metrics: bool) -> Pages:
         domains = () if open_metrics else values["domain"] or ()
         ready = self._ready(health)
-        return Pages(ready, lambda: health.states, metrics.text, domains=domains, open_metrics=open_metrics)
+
+        def figures() -> Awaitable[bytes]:
+            return self._seat.figures(metrics)
+
+        return Pages(ready, lambda: health.states, figures, domains=domains, open_metrics=open_metrics)
 
     async def close(self) -> None:
         """Drain, then close room by room, the last opened first.
 
         A room that does not close well does not keep the others open; the last such error is raised at the end.
         """
-        self._draining = True
+        self.hindered = "stopping"
         self.catalogue = None
         async with AsyncExitStack() as rooms:
             self._closers.append(self._drain)
@@ -183,16 +201,17 @@ class Node(service.Service):
         self._reactor.callWhenRunning(self._reactor.stop)  # it may have failed before the reactor runs
 
 
-def limits_of(values: Values) -> Limits:
+def limits_of(values: Values, seat: Seat = ALONE) -> Limits:
     """The front door's limits: settings where there are some."""
+    connections = seat.share(values["connections"])
     shortest = min(values[key] for key in ("head_timeout", "idle_timeout", "body_timeout", "stall_timeout"))
     return Limits(
         head_seconds=values["head_timeout"],
         idle_seconds=values["idle_timeout"],
         body_floor_seconds=values["body_timeout"],
         stall_seconds=values["stall_timeout"],
-        connections=values["connections"],
-        connections_per_peer=values["connections"],
+        connections=connections,
+        connections_per_peer=connections,
         sweep_seconds=min(1.0, shortest / 4),
     )
 

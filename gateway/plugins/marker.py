@@ -8,6 +8,7 @@ since for garbage.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.bodies import BytesBody, contents
@@ -41,20 +42,21 @@ class Mark:
     changes: int
 
 
-async def claim(location: Location, catalogue_id: str, changes: int = 0) -> None:
+async def claim(location: Location, catalogue_id: str, changes: Callable[[], int] = lambda: 0) -> None:
     """Mark the location as this catalogue's; fine where it is already. Raises ForeignStorage, Forgotten, and backend
     errors.
 
+    ``changes`` is asked after the marker was read, which another process of this gateway may have moved on just before.
     It looks before it writes, so that a storage that is full or read-only still serves what it has.
     """
     found = await peek(location)
     if found is None:
         try:
-            await _write(location, Mark(catalogue_id, changes), if_absent=True)
+            await _write(location, Mark(catalogue_id, changes()), if_absent=True)
             return
         except BlobExists:
             found = await peek(location)
-    compare(location, found, catalogue_id, changes)
+    compare(location, found, catalogue_id, changes())
 
 
 def compare(location: Location, found: Mark | None, catalogue_id: str, changes: int) -> None:
