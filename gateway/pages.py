@@ -68,8 +68,8 @@ class Pages:
     """Stands in front of the gate: ``answer`` gives a page, or None for whatever S3 means.
 
     ``ready(location)`` gives (whether to send us requests, why not), for one location or, where it is "", for all.
-    ``states`` are the last probes, by location; no page ever asks a backend. ``figures()`` gives Prometheus' text, of all
-    processes of the gateway.
+    ``states`` are the last probes, by location; no page ever asks a backend.
+    ``figures()`` gives Prometheus' text, of all processes of the gateway.
     Reasons, messages and figures are for loopback peers; ``open_metrics`` shows the figures to everyone (for an
     endpoint of their own).
     """

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 from twisted.python import usage
+
+log = Logger()
 
 PARTLY = 5  # how `gateway check` ends where a start would go on without some of the locations
 
@@ -54,13 +57,17 @@ def makeService(options: Options) -> IService:
     from gateway.node import signals
     from gateway.node.read import read_node
     from gateway.node.secrecy import forbid_core_files
-    from gateway.node.service import Node
     from gateway.settings import ConfigurationFaults
+    from gateway.workers.crew import crew, whole
 
     try:
-        node = Node(read_node(Path(options["config"]).absolute()), reactor)
+        settings = read_node(Path(options["config"]).absolute())
     except ConfigurationFaults as faults:  # changed since the check; beyond the point where twistd takes UsageErrors
         raise SystemExit(str(faults)) from None
+    workers, why = crew(settings)
+    if why:
+        log.info("one worker serves: {why}", why=why)
+    node = whole(settings, reactor, workers)
     forbid_core_files()
     signals.on_hangup(reactor, node.reload)
     # twistd ends with 0 whatever happened; a start that failed after the check must not look like a clean stop

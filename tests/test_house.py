@@ -25,7 +25,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("reaper", "gate", "recovery"),
     ("observe", "pages", "http"),
     ("node",),
-    ("tap", "workers", "testing", "doctor"),
+    ("workers",),
+    ("tap", "testing", "doctor"),
     ("cli",),
     ("__main__",),
 )

@@ -133,7 +133,7 @@ def open_catalogue(
     """Open (or make) ``folder/catalogue.sqlite`` and bring its schema up to date.
 
     ``reactor``: the running one, on whose thread everything is called and answered; None means Twisted's global one.
-    ``slots``: where the processes of a gateway tell each other which writes are under way; None: there is only this one.
+    ``slots``: where the processes of a gateway tell each other which writes are under way; None: only we write.
     ``accept_loss``: go on with a catalogue that forgot changes; what lies in a location and is not known is kept then.
     Raises CatalogueFault: a newer or foreign file, another sealing key, no rights, a broken disk; CatalogueForgot.
     """

@@ -20,7 +20,7 @@ from gateway.cli.offline import settings_of
 from gateway.cli.run import banner, serve
 
 if TYPE_CHECKING:
-    from gateway.catalogue import Catalogue
+    from gateway.node.served import Served
     from gateway.node.service import Node
 
 FOLDER = Path("gateway-demo")
@@ -42,7 +42,9 @@ def demo(folder: Path, port: int | None) -> None:
     settings = settings_of(config)
     settings = replace(settings, listen=((settings.listen[0][0], listen),))
 
-    async def prepare(catalogue: Catalogue) -> None:
+    async def prepare(node: Node) -> None:
+        catalogue = node.catalogue
+        assert catalogue is not None
         # only now is it certain that no other demo serves from this folder, whose port its tahoe.cfg has to keep
         config.write_text(re.sub(r"(?m)^listen = .*$", f"listen = {listen}", config.read_text(), count=1))
         (folder / "hello.txt").write_text("Hello from the gateway.\n")
@@ -50,7 +52,7 @@ def demo(folder: Path, port: int | None) -> None:
         owner = (await catalogue.accounts.all())[0]
         await catalogue.buckets.create(BUCKET, owner.id, "storage", "")
 
-    def shown(node: Node) -> str:
+    def shown(node: Served) -> str:
         access, secret = read_credentials(credentials)
         lines = paste(node.urls[0], node.settings.gateway["region"], access, secret, folder)
         keys = f"  keys      {access}  {secret}\n  bucket    {BUCKET}"

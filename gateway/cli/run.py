@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import gateway
-from gateway.cli.exits import Misconfigured, misconfigured
+from gateway.cli.exits import Misconfigured, Refused, misconfigured
 from gateway.cli.offline import config, in_reactor, settings_of
 
 if TYPE_CHECKING:
-    from gateway.catalogue import Catalogue
     from gateway.node.read import NodeSettings
-    from gateway.node.service import Node
+    from gateway.node.served import Served
 
 
 @click.command()
@@ -26,10 +25,16 @@ if TYPE_CHECKING:
 def run(config: Path) -> None:
     """Serve in the foreground until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to look at again
-    serve(settings_of(config), banner)
+    settings = settings_of(config)
+
+    from gateway.workers.crew import crew
+
+    workers, why = crew(settings)
+    told = f"\n  workers   {workers}" + (f" ({why})" if why else "")
+    serve(settings, lambda served: banner(served) + told, workers=workers)
 
 
-def banner(node: Node) -> str:
+def banner(node: Served) -> str:
     """What an operator wants to see first."""
     settings = node.settings
     lines = [
@@ -47,28 +52,32 @@ def banner(node: Node) -> str:
     return "\n".join(lines)
 
 
-async def nothing_to_prepare(catalogue: Catalogue) -> None:
+async def nothing_to_prepare(node: Served) -> None:
     """A gateway that serves what it has."""
 
 
 def serve(
     settings: NodeSettings,
-    banner: Callable[[Node], str],
-    prepare: Callable[[Catalogue], Awaitable[None]] = nothing_to_prepare,
+    banner: Callable[[Served], str],
+    prepare: Callable[[Any], Awaitable[None]] = nothing_to_prepare,
+    *,
+    workers: int = 1,
 ) -> None:
-    """Open the node, prepare its catalogue, print the banner, stay until a signal, close in order.
+    """Open the node, prepare it, print the banner, stay until a signal, close in order.
 
-    Raises Misconfigured.
+    With several ``workers`` it is the supervisor of their processes.
+    Raises Misconfigured, Refused.
     """
     from twisted.internet.defer import Deferred
 
     from gateway.node import signals
     from gateway.node.secrecy import forbid_core_files
-    from gateway.node.service import Node
     from gateway.settings import ConfigurationFaults
+    from gateway.workers.crew import whole
+    from gateway.workers.faults import WorkerLost
 
     async def work(reactor: Any) -> None:
-        node = Node(settings, reactor)
+        node = whole(settings, reactor, workers)
         closed: Deferred[None] = Deferred()
 
         def stop() -> Deferred[None]:
@@ -84,8 +93,7 @@ def serve(
         await node.open()
         signals.on_stop(reactor, reactor.stop)
         reactor.addSystemEventTrigger("before", "shutdown", stop)
-        assert node.catalogue is not None
-        await prepare(node.catalogue)
+        await prepare(node)
         click.echo(banner(node))
         sys.stdout.flush()
         await closed
@@ -96,6 +104,8 @@ def serve(
         in_reactor(work)
     except ConfigurationFaults as faults:
         raise misconfigured(faults) from faults
+    except WorkerLost as fault:
+        raise Refused(f"{fault}; see {settings.gateway['log'] / 'gateway.log'}") from fault
 
 
 class _Lines:

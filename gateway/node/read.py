@@ -62,6 +62,7 @@ class NodeSettings:
     hosts: Mapping[str, str]
     seal: bytes = field(repr=False)
     notices: tuple[str, ...] = ()
+    text: str = field(default="", repr=False)  # of the file, for the other processes of this gateway
 
 
 @dataclass(slots=True)
@@ -90,18 +91,22 @@ class Reading:
             self.hosts,
             self.seal,
             tuple(self.notices),
+            self.document.text,
         )
 
 
-def read_node(path: Path) -> NodeSettings:
-    """Read tahoe.cfg with everything it refers to. Raises ConfigurationFaults with all faults that were found."""
-    return read(path).settings()
+def read_node(path: Path, text: str | None = None) -> NodeSettings:
+    """Read tahoe.cfg with everything it refers to. Raises ConfigurationFaults with all faults that were found.
+
+    ``text`` stands in place of what the file holds now.
+    """
+    return read(path, text).settings()
 
 
-def read(path: Path) -> Reading:
+def read(path: Path, text: str | None = None) -> Reading:
     """Read as far as possible; for `gateway check`, which goes on to try what could be read."""
     faults: list[ConfigurationFault] = []
-    document = read_document(path, faults)
+    document = read_document(path, faults, text)
     reading = Reading(document, faults)
     if faults and not document.sections:
         return reading  # nothing could be read: every other fault would be a consequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 from gateway.catalogue import Slots
 from gateway.node.lock import DataLock
 from gateway.observe import Metrics
-
-MOST = 8  # processes, where nobody says how many
 
 
 async def own_figures(metrics: Metrics) -> bytes:
@@ -53,8 +50,3 @@ class Seat:
 
 
 ALONE = Seat()
-
-
-def workers_wanted(written: int | None) -> int:
-    """How many processes are to serve: what is written, or one for each processor that we may use."""
-    return written if written is not None else min(MOST, len(os.sched_getaffinity(0)))

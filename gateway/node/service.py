@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from twisted.application import service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -18,13 +17,14 @@ from gateway.errors import S3Error
 from gateway.gate import Gate
 from gateway.http import Front, Limits
 from gateway.model import Call, Reply
-from gateway.node import doors, signals
+from gateway.node import doors
 from gateway.node.duties import Duties
 from gateway.node.figures import connect_doors, connect_front, connect_rooms, connect_threads
 from gateway.node.health import Health
 from gateway.node.read import DEFAULT, NodeSettings
 from gateway.node.rooms import Rooms, make_folder, open_rooms, unwritable
 from gateway.node.seat import ALONE, Seat
+from gateway.node.served import Served
 from gateway.observe import AccessLog, Metrics, Observer, Stalls
 from gateway.operations import Gateway
 from gateway.pages import Pages
@@ -35,22 +35,22 @@ from gateway.verifier import Rules
 
 log = Logger()
 ACCESS_LOG = "access.log"
+STARTING = "starting"
 
 Answer = Callable[[Call], Coroutine[Any, Any, Reply]]
 
 
-class Node(service.Service):
-    """``open`` serves, ``close`` stops. Once it is open, ``urls`` says where, and ``catalogue`` is there to use."""
+class Node(Served):
+    """Serves in this process. Once it is open, ``catalogue`` is there to use. ``metrics`` are those of this process.
 
-    name = "gateway"
+    ``hindered``: why /_/ready says no, whatever else there is to say: the gateway starts, or stops.
+    """
 
     def __init__(self, settings: NodeSettings, reactor: Any, seat: Seat = ALONE) -> None:
-        self.settings = settings
-        self.hindered = ""  # why /_/ready says no, whatever else there is to say: the gateway starts, or stops
-        self.urls: list[str] = []
+        super().__init__(settings, reactor)
         self.catalogue: Catalogue | None = None
-        self.failed = False
-        self._reactor = reactor
+        self.metrics = Metrics(gateway.__version__)
+        self.hindered = ""
         self._seat = seat
         self._duties: Duties | None = None
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []  # in the order of opening
@@ -70,7 +70,7 @@ class Node(service.Service):
         if settings.notices:
             keys = ", ".join(settings.notices)
             log.info("{file}: left alone, for a Tahoe-LAFS node: {keys}", file=settings.file, keys=keys)
-        metrics = Metrics(gateway.__version__)
+        metrics = self.metrics
         rooms = await open_rooms(settings, self._reactor, metrics.backend_operation, self._seat)
         self._closers.append(rooms.close)
         self.catalogue = rooms.catalogue
@@ -106,6 +106,11 @@ class Node(service.Service):
     def reload(self) -> None:
         """What SIGHUP asks for: read the certificates again."""
         doors.renew(self._doors, self.settings.file)
+
+    def started(self) -> None:
+        """The whole gateway has."""
+        if self.hindered == STARTING:
+            self.hindered = ""
 
     def take_duties(self) -> None:
         """From now on this process does what only one may do."""
@@ -180,25 +185,6 @@ class Node(service.Service):
             for closer in self._closers:
                 rooms.push_async_callback(closer)
             self._closers = []
-
-    def startService(self) -> None:
-        """For twistd, whose start does not wait: a start that fails says why, one line each, and ends the process."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._reactor.callWhenRunning(signals.on_stop, self._reactor, self._reactor.stop)
-        Deferred.fromCoroutine(self.open()).addErrback(self._fail)
-
-    def stopService(self) -> Deferred[None]:
-        super().stopService()  # type: ignore[no-untyped-call]
-        return Deferred.fromCoroutine(self.close())
-
-    def _fail(self, failure: Any) -> None:
-        if failure.check(ConfigurationFaults):
-            for fault in failure.value.faults:
-                log.critical("{fault}", fault=str(fault))
-        else:
-            log.failure("the gateway cannot start", failure=failure)
-        self.failed = True
-        self._reactor.callWhenRunning(self._reactor.stop)  # it may have failed before the reactor runs
 
 
 def limits_of(values: Values, seat: Seat = ALONE) -> Limits:

@@ -29,7 +29,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
 class Figure:
     """``name`` is the whole name of a counter or gauge, and a histogram's without ``_bucket``, ``_sum``, ``_count``.
 
-    ``edges`` are a histogram's. ``foreign``: prometheus_client itself makes it.
+    ``edges`` are a histogram's. ``foreign``: prometheus_client itself makes it. ``whole``: how the figure of a gateway
+    comes from those of its processes.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Figure:
     labels: tuple[str, ...] = ()
     edges: tuple[float, ...] = SECONDS
     foreign: bool = False
+    whole: Literal["sum", "max", "min"] = "sum"
 
 
 FIGURES = (
@@ -59,13 +61,20 @@ FIGURES = (
     Figure("gateway_s3_sent_bytes_total", "counter", "Bytes to clients, heads included."),
     Figure("gateway_auth_failures_total", "counter", "Requests refused for who asked.", ("reason",)),
     Figure("gateway_connections", "gauge", "Client connections that are open."),
-    Figure("gateway_ready", "gauge", "1 while /_/ready says yes."),
-    Figure("gateway_backend_up", "gauge", "1 where the last healthcheck of a location succeeded.", ("backend",)),
+    Figure("gateway_ready", "gauge", "1 while /_/ready says yes.", whole="min"),
+    Figure(
+        "gateway_backend_up",
+        "gauge",
+        "1 where the last healthcheck of a location succeeded.",
+        ("backend",),
+        whole="min",
+    ),
     Figure(
         "gateway_backend_healthcheck_duration_seconds",
         "gauge",
         "How long the last healthcheck of a location took.",
         ("backend",),
+        whole="max",
     ),
     Figure(
         "gateway_backend_operations_total",
@@ -102,7 +111,7 @@ FIGURES = (
         "How many changes shared one commit.",
         edges=CHANGES,
     ),
-    Figure("gateway_catalogue_up", "gauge", "1 while the catalogue's last change succeeded."),
+    Figure("gateway_catalogue_up", "gauge", "1 while the catalogue's last change succeeded.", whole="min"),
     Figure("gateway_catalogue_waiting_changes", "gauge", "Changes that wait for a commit to begin."),
     Figure("gateway_pending_blobs", "gauge", "Blobs named and not yet committed."),
     Figure("gateway_reaper_passes_total", "counter", "Passes of the reaper that reached their end.", ("backend",)),
@@ -118,6 +127,7 @@ FIGURES = (
         "gauge",
         "When the last pass reached its end; 0: none did.",
         ("backend",),
+        whole="max",
     ),
     Figure(
         "gateway_reactor_lag_seconds",
@@ -135,19 +145,27 @@ FIGURES = (
         "gauge",
         "When the certificate in use ends, in seconds since 1970.",
         ("endpoint",),
+        whole="min",
     ),
     Figure(
         "gateway_tls_certificate_stale",
         "gauge",
         "1 where the last SIGHUP found a broken certificate, so that an earlier one is still in use.",
         ("endpoint",),
+        whole="max",
     ),
     Figure("gateway_access_log_lost_lines_total", "counter", "Lines of the access log that could not be written."),
-    Figure("gateway_build_info", "gauge", "Always 1; the label tells the running version.", ("version",)),
+    Figure("gateway_build_info", "gauge", "Always 1; the label tells the running version.", ("version",), whole="max"),
     Figure("process_virtual_memory_bytes", "gauge", "Virtual memory.", foreign=True),
     Figure("process_resident_memory_bytes", "gauge", "Memory that is in use.", foreign=True),
-    Figure("process_start_time_seconds", "gauge", "When the process started, in seconds since 1970.", foreign=True),
+    Figure(
+        "process_start_time_seconds",
+        "gauge",
+        "When the process started, in seconds since 1970.",
+        foreign=True,
+        whole="min",
+    ),
     Figure("process_cpu_seconds_total", "counter", "Time of the processors that was used.", foreign=True),
-    Figure("process_open_fds", "gauge", "Open file descriptors.", foreign=True),
-    Figure("process_max_fds", "gauge", "How many file descriptors may be open.", foreign=True),
+    Figure("process_open_fds", "gauge", "Open file descriptors.", foreign=True, whole="max"),
+    Figure("process_max_fds", "gauge", "How many file descriptors may be open.", foreign=True, whole="min"),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -43,18 +43,22 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """``file``: the path as the operator wrote it; ``folder``: absolute, where relative paths start."""
+    """``file``: the path as the operator wrote it; ``folder``: absolute, where relative paths start; ``text``: all."""
 
     file: str
     folder: Path
     sections: Mapping[str, Section]
+    text: str = field(default="", repr=False)
 
 
-def read_document(path: Path, faults: list[ConfigurationFault]) -> Document:
-    """Read a file; whatever is wrong with its form is added to ``faults`` and left out of the document."""
+def read_document(path: Path, faults: list[ConfigurationFault], text: str | None = None) -> Document:
+    """Read a file; whatever is wrong with its form is added to ``faults`` and left out of the document.
+
+    ``text``: what it held when the gateway started, whatever it holds now.
+    """
     file = str(path)
     try:
-        text = path.read_text("utf-8-sig")
+        text = path.read_text("utf-8-sig") if text is None else text
     except UnicodeDecodeError as fault:
         line = fault.object.count(b"\n", 0, fault.start) + 1
         faults.append(ConfigurationFault(file, line, "bytes that are not UTF-8", "UTF-8 text", "save it as UTF-8"))
@@ -68,7 +72,7 @@ def read_document(path: Path, faults: list[ConfigurationFault]) -> Document:
         line = text.count("\n", 0, text.index("\0")) + 1
         faults.append(ConfigurationFault(file, line, "a NUL byte", "UTF-8 text", "remove it"))
         text = ""
-    return Document(file, path.absolute().parent, MappingProxyType(_Lines(file, faults).read(text)))
+    return Document(file, path.absolute().parent, MappingProxyType(_Lines(file, faults).read(text)), text)
 
 
 class _Lines:

@@ -1,0 +1,245 @@
+"""The process that an operator starts, where several serve: it has the data lock and the doors, and serves nothing.
+
+Its workers hold both with it. One that dies is started again, and takes only its own connections along; all of them
+end with the supervisor, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from gateway.catalogue import slots_memory
+from gateway.node import doors
+from gateway.node.lock import DataLock
+from gateway.node.read import NodeSettings
+from gateway.node.rooms import lock_data
+from gateway.node.served import Served
+from gateway.settings import ConfigurationFault, ConfigurationFaults
+from gateway.workers.child import Child
+from gateway.workers.faults import WorkerLost, received
+from gateway.workers.figures import Figures
+from gateway.workers.sockets import Binding
+from gateway.workers.told import logged
+
+log = Logger()
+
+_SHORTEST, _LONGEST = 0.1, 30.0  # seconds before a dead worker is started again
+_LONG_LIFE = 60.0  # seconds after which a death is no sign of a fault that stays
+
+
+class Supervisor(Served):
+    """``workers``: how many processes are to serve."""
+
+    def __init__(self, settings: NodeSettings, reactor: Any, workers: int) -> None:
+        super().__init__(settings, reactor)
+        self.workers = workers
+        self._lock: DataLock | None = None
+        self._slots = -1
+        self._binding = Binding(reactor)
+        self._doors: list[doors.Door] = []
+        self._children: dict[int, Child] = {}  # by number; those that live
+        self._started: Deferred[None] | None = None  # fires when all are ready for the first time
+        self._ended: Deferred[None] | None = None  # fires when the last one is gone
+        self._serving = self._stopping = False
+        self._pauses = dict.fromkeys(range(workers), _SHORTEST)
+        self._restarts: dict[int, IDelayedCall] = {}
+        self._duties: Child | None = None
+        self._figures = Figures(reactor, self._children)
+        # what a later worker must know of the gateway's life
+        self._found: int | None = None
+        self._verified: set[str] = set()
+        self._doubt = ""
+
+    # -- the whole
+
+    async def open(self) -> None:
+        """Raises ConfigurationFaults, WorkerLost; then nothing stays open, and no worker lives."""
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> None:
+        try:
+            self._lock = lock_data(self.settings.gateway)
+        except ConfigurationFault as fault:
+            raise ConfigurationFaults([fault]) from fault
+        opened = await self._listen()
+        self._slots = slots_memory(self.workers)
+        self._started = Deferred()
+        for number in range(self.workers):
+            self._start_worker(number)
+        self._let_open(0)  # alone at first: it makes what is missing, and tells what is wrong once
+        await self._started
+        self.urls = doors.urls(opened)
+        log.info("serving S3 at {urls} with {workers} workers", urls=", ".join(self.urls), workers=self.workers)
+
+    async def _listen(self) -> list[doors.Door]:
+        """Bind every door. Gives those that S3 is spoken at."""
+        nobody = Factory()
+        nobody.noisy = False
+        faults: list[ConfigurationFault] = []
+        settings, values = self.settings, self.settings.gateway
+        opened = await doors.listen(self._binding, settings.file, settings.listen, nobody, faults)
+        self._doors += opened
+        if values["metrics"] is not None:
+            line = (values.fault("metrics", "", "", "").line, values["metrics"])
+            self._doors += await doors.listen(self._binding, settings.file, [line], nobody, faults)
+        if faults:
+            raise ConfigurationFaults(faults)
+        return opened
+
+    async def close(self) -> None:
+        """All drain at the same time; the doors close when theirs do."""
+        self._stopping = True
+        for restart in self._restarts.values():
+            restart.cancel()
+        self._restarts.clear()
+        for child in self._children.values():
+            child.say("stop")
+        if self._children:
+            self._ended = Deferred()
+            if self._serving:
+                log.info("stopping: {workers} workers", workers=len(self._children))
+                await deferLater(self._reactor, self.settings.gateway["drain_notice"], lambda: None)
+        await doors.shut(self._doors)
+        if self._ended is not None and self._children:
+            await self._ended
+        if self._slots >= 0:
+            os.close(self._slots)
+            self._slots = -1
+        if self._lock is not None:
+            self._lock.release()
+
+    def reload(self) -> None:
+        """All look at their certificates again."""
+        for child in self._children.values():
+            child.say("reload")
+
+    # -- a worker's life
+
+    def _start_worker(self, number: int) -> None:
+        assert self._lock is not None
+        self._restarts.pop(number, None)
+        inherited = [self._lock.descriptor, self._slots, *(bound.fileno() for bound in self._binding.sockets)]
+        heard: dict[str, Callable[..., None]] = {
+            "ready": self._ready,
+            "faults": self._faulty,
+            "verified": self._tell_verified,
+            "doubt": self._doubted,
+            "log": lambda child, level, text: logged(child.pid, level, text),
+            "figures": self._figures.asked,
+            "report": self._figures.reported,
+        }
+        config = Path(self.settings.file).absolute()
+        self._children[number] = Child(self._reactor, config, number, inherited, heard, self._gone)
+
+    def _let_open(self, number: int) -> None:
+        child = self._children[number]
+        lock, slots, *sockets = child.given
+        child.say(
+            "open",
+            text=self.settings.text,
+            workers=self.workers,
+            lock=lock,
+            slots=slots,
+            sockets=sockets,
+            found=self._found,
+            verified=sorted(self._verified),
+        )
+
+    def _ready(self, child: Child, found: int) -> None:
+        first = self._found is None
+        if first:
+            self._found = found
+        child.ready = True
+        if self._doubt:
+            child.say("doubt", why=self._doubt)
+        if self._serving:
+            child.say("serve")
+            log.info("worker {pid} serves in the place of the one that ended", pid=child.pid)
+        elif first:
+            for number in self._children.keys() - {child.number}:
+                self._let_open(number)
+        if not self._serving and all(each.ready for each in self._children.values()):
+            self._serving = True
+            for each in self._children.values():
+                each.say("serve")
+            if self._started is not None and not self._started.called:
+                self._started.callback(None)
+        self._give_duties()
+
+    def _give_duties(self) -> None:
+        """To one that is ready, unless one has them. Nobody reaps before all could open."""
+        if self._duties is None and self._serving and not self._stopping:
+            self._duties = next((child for child in self._children.values() if child.ready), None)
+            if self._duties is not None:
+                self._duties.say("duties")
+
+    def _faulty(self, child: Child, faults: Sequence[Sequence[Any]]) -> None:
+        """Something keeps it from opening. At the start that is everybody's end."""
+        found = received(faults)
+        if self._started is not None and not self._started.called:
+            self._started.errback(found)
+            return
+        for fault in found.faults:
+            log.error("worker {pid} cannot start: {fault}", pid=child.pid, fault=str(fault))
+
+    def _gone(self, child: Child) -> None:
+        del self._children[child.number]
+        self._figures.gone(child)
+        if self._duties is child:
+            self._duties = None
+            self._give_duties()
+        if self._stopping:
+            if not self._children and self._ended is not None:
+                self._ended.callback(None)
+            return
+        if self._started is not None and not self._started.called:
+            self._started.errback(WorkerLost(f"worker {child.pid} ended with {child.how} before it was ready"))
+            return
+        if self._serving:
+            self._start_again(child)
+
+    def _start_again(self, child: Child) -> None:
+        """After a pause that grows while it dies young."""
+        lived = self._reactor.seconds() - child.started
+        pause = _SHORTEST if lived > _LONG_LIFE else self._pauses[child.number]
+        self._pauses[child.number] = min(2 * pause, _LONGEST)
+        told = "worker {pid} ended with {how} after {lived:.1f} s; another one starts in {pause:.1f} s"
+        log.warn(told, pid=child.pid, how=child.how, lived=lived, pause=pause)
+        self._restarts[child.number] = self._reactor.callLater(pause, self._restart, child.number)
+
+    def _restart(self, number: int) -> None:
+        self._start_worker(number)
+        self._let_open(number)
+
+    def kill(self) -> None:
+        """Do not wait for anybody."""
+        for child in self._children.values():
+            child.signal(signal.SIGKILL)
+
+    # -- what one worker tells all
+
+    def _tell_verified(self, child: Child, location: str) -> None:
+        if location not in self._verified:
+            self._verified.add(location)
+            for each in self._children.values():
+                each.say("verified", location=location)
+
+    def _doubted(self, child: Child, why: str) -> None:
+        if not self._doubt:
+            self._doubt = why
+            for each in self._children.values():
+                each.say("doubt", why=why)
