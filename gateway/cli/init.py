@@ -25,6 +25,8 @@ listen = {listen}
 # Host names below which buckets are sub-domains (BUCKET.s3.example.com)
 #domain = s3.example.com
 region = us-east-1
+# How many processes serve; one per core where it is not said.
+#workers = 2
 # Relative paths start at this file's folder.
 data = data
 log = log

@@ -119,8 +119,9 @@ def _reason(error: object) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def renew(doors: Sequence[Door], file: str) -> None:
-    """Read the certificates again. One that is broken stays out of use, and is told in one line."""
+def renew(doors: Sequence[Door], file: str, *, tell: bool = True) -> None:
+    """Read the certificates again. One that is broken stays out of use, and is told in one line (or, without ``tell``,
+    by another process)."""
     for door in doors:
         if door.certificate is None:
             continue
@@ -130,10 +131,13 @@ def renew(doors: Sequence[Door], file: str) -> None:
             told = f"{fault.strerror}: {fault.filename}" if isinstance(fault, OSError) else str(fault)
             expected, fix = "a key and its certificate in PEM", "replace them and send SIGHUP again"
             wrong = ConfigurationFault(file, door.line, f"{door.text} ({told})", expected, fix)
-            log.error("{fault}; the certificate from before stays in use", fault=str(wrong))
+            if tell:
+                log.error("{fault}; the certificate from before stays in use", fault=str(wrong))
         else:
-            log.info("the certificate of {where} was read again", where=door.text)
-    tell_expiry(doors)
+            if tell:
+                log.info("the certificate of {where} was read again", where=door.text)
+    if tell:
+        tell_expiry(doors)
 
 
 def tell_expiry(doors: Sequence[Door]) -> None:

@@ -38,6 +38,12 @@ class Served(service.Service):
         """What SIGHUP asks for."""
         raise NotImplementedError
 
+    def tell_notices(self) -> None:
+        """What of the configuration is not ours."""
+        if self.settings.notices:
+            keys = ", ".join(self.settings.notices)
+            log.info("{file}: left alone, for a Tahoe-LAFS node: {keys}", file=self.settings.file, keys=keys)
+
     def startService(self) -> None:
         """For twistd, whose start does not wait: a start that fails says why, one line each, and ends the process."""
         super().startService()  # type: ignore[no-untyped-call]

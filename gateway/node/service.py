@@ -52,6 +52,7 @@ class Node(Served):
         self.metrics = Metrics(gateway.__version__)
         self.hindered = ""
         self._seat = seat
+        self._alone = seat.lock is None  # else the supervisor tells what is the same in all processes
         self._duties: Duties | None = None
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []  # in the order of opening
         self._doors: list[doors.Door] = []
@@ -67,9 +68,6 @@ class Node(Served):
 
     async def _open(self) -> None:
         settings, values = self.settings, self.settings.gateway
-        if settings.notices:
-            keys = ", ".join(settings.notices)
-            log.info("{file}: left alone, for a Tahoe-LAFS node: {keys}", file=settings.file, keys=keys)
         metrics = self.metrics
         rooms = await open_rooms(settings, self._reactor, metrics.backend_operation, self._seat)
         self._closers.append(rooms.close)
@@ -91,9 +89,11 @@ class Node(Served):
             await self._listen([line], self._front(_either(figures, _nothing_here)), faults)
         if faults:
             raise ConfigurationFaults(faults)
-        doors.tell_expiry(self._doors)
         self.urls = doors.urls(opened)
-        log.info("serving S3 at {urls}", urls=", ".join(self.urls))
+        if self._alone:
+            self.tell_notices()
+            doors.tell_expiry(self._doors)
+            log.info("serving S3 at {urls}", urls=", ".join(self.urls))
 
     async def _listen(
         self, lines: Sequence[tuple[int, str]], front: Front, faults: list[ConfigurationFault]
@@ -105,7 +105,7 @@ class Node(Served):
 
     def reload(self) -> None:
         """What SIGHUP asks for: read the certificates again."""
-        doors.renew(self._doors, self.settings.file)
+        doors.renew(self._doors, self.settings.file, tell=self._alone)
 
     def started(self) -> None:
         """The whole gateway has."""

@@ -44,16 +44,20 @@ def _second(whole: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
-def line(call: Call, reply: Reply, traffic: Traffic) -> str:
-    """One JSON object and a line end. Times are UTC; ``seconds`` count from the complete head to the reply's end."""
+def line(call: Call, reply: Reply, traffic: Traffic, pid: int) -> str:
+    """One JSON object and a line end. ``pid``: of the process that answered.
+
+    Times are UTC; ``seconds`` count from the complete head to the reply's end.
+    """
     facts = reply.facts
     whole, fraction = divmod(call.received, 1)
     target = f"{call.path}?{redacted(call.query)}" if call.query else call.path
     key = facts.key.decode("utf-8", "replace")
     return (
-        f'{{"time":"{_second(whole)}.{int(fraction * 1000):03d}Z","request_id":"{call.id}","peer":{quoted(call.peer)},'
-        f'"secure":{"true" if call.secure else "false"},"method":{quoted(call.method)},"target":{quoted(target)},'
-        f'"operation":{quoted(facts.operation)},"bucket":{quoted(facts.bucket)},"key":{quoted(key)},'
+        f'{{"time":"{_second(whole)}.{int(fraction * 1000):03d}Z","pid":{pid},"request_id":"{call.id}",'
+        f'"peer":{quoted(call.peer)},"secure":{"true" if call.secure else "false"},"method":{quoted(call.method)},'
+        f'"target":{quoted(target)},"operation":{quoted(facts.operation)},"bucket":{quoted(facts.bucket)},'
+        f'"key":{quoted(key)},'
         f'"status":{reply.status},"code":{quoted(facts.code)},"sent":{traffic.sent},"received":{traffic.received},'
         f'"seconds":{traffic.seconds:.6f},"first_byte":{traffic.first_byte:.6f},'
         f'"whole":{"true" if traffic.whole else "false"},"account":{quoted(facts.account)},'
@@ -65,6 +69,8 @@ def line(call: Call, reply: Reply, traffic: Traffic) -> str:
 class AccessLog:
     """Appends to the file ``path`` (None: standard output). A renamed or removed file is made anew, for logrotate.
 
+    Several processes may: each batch is one write at the end of the file, whose lines stay whole, and in order.
+
     ``replied`` only formats; every ``every`` seconds a thread writes what came. ``open`` and ``close`` around it.
     """
 
@@ -73,6 +79,7 @@ class AccessLog:
         self._every = every
         self._clock: IReactorTime = clock if clock is not None else default_reactor
         self._descriptor = STDOUT
+        self._pid = os.getpid()
         self._lines: list[str] = []
         self._timer: IDelayedCall | None = None
         self._writing: Deferred[None] | None = None
@@ -89,7 +96,7 @@ class AccessLog:
         if len(self._lines) >= MOST_LINES:
             self.lost += 1
             return
-        self._lines.append(line(call, reply, traffic))
+        self._lines.append(line(call, reply, traffic, self._pid))
         if self._timer is None and self._writing is None:
             self._timer = self._clock.callLater(self._every, self._flush)
 

@@ -28,7 +28,8 @@ class LiveGateway:
 
     ``storage`` and ``gateway`` are further lines of those sections, ``secrets`` files of private/. The folder is kept,
     so that a second LiveGateway on it finds what the first one stored (if the backend keeps it). ``before``: words
-    before the command that serves, such as `valgrind`.
+    before the command that serves, such as `valgrind`. One process serves, unless ``gateway`` says ``workers``; then
+    ``pid`` is the supervisor's.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class LiveGateway:
         self.access_key = ""
         self.secret_key = ""
         self._sections = {
-            "gateway": {"listen": "tcp:0:interface=127.0.0.1", "region": self.region, **gateway},
+            "gateway": {"listen": "tcp:0:interface=127.0.0.1", "region": self.region, "workers": "1", **gateway},
             "storage": {"backend": backend, **storage},
         }
         self._secrets = secrets

@@ -33,6 +33,11 @@ class Channel(LineOnlyReceiver):
         """Tell the other end; nothing happens where it is gone."""
         self.sendLine(json.dumps({"say": word, **more}).encode())  # type: ignore[no-untyped-call]
 
+    def end(self) -> None:
+        """Close it when everything is sent."""
+        assert self.transport is not None
+        self.transport.loseConnection()
+
     def lineReceived(self, line: bytes) -> None:
         message = json.loads(line)
         self._heard[message.pop("say")](**message)

@@ -82,8 +82,11 @@ class Supervisor(Served):
             self._start_worker(number)
         self._let_open(0)  # alone at first: it makes what is missing, and tells what is wrong once
         await self._started
+        self.tell_notices()
+        doors.tell_expiry(self._doors)
         self.urls = doors.urls(opened)
-        log.info("serving S3 at {urls} with {workers} workers", urls=", ".join(self.urls), workers=self.workers)
+        log.info("{workers} workers are ready", workers=self.workers)
+        log.info("serving S3 at {urls}", urls=", ".join(self.urls))
 
     async def _listen(self) -> list[doors.Door]:
         """Bind every door. Gives those that S3 is spoken at."""
@@ -123,7 +126,8 @@ class Supervisor(Served):
             self._lock.release()
 
     def reload(self) -> None:
-        """All look at their certificates again."""
+        """All look at their certificates again; what is wrong with one is told by us."""
+        doors.renew(self._doors, self.settings.file)
         for child in self._children.values():
             child.say("reload")
 
@@ -142,7 +146,7 @@ class Supervisor(Served):
             "figures": self._figures.asked,
             "report": self._figures.reported,
         }
-        config = Path(self.settings.file).absolute()
+        config = Path(self.settings.file)  # as the operator wrote it: it stands in what is told of faults
         self._children[number] = Child(self._reactor, config, number, inherited, heard, self._gone)
 
     def _let_open(self, number: int) -> None:

@@ -49,7 +49,8 @@ class Worker:
         self._serves = False
         self._stopping = False
         self._verified: set[str] = set()
-        _die_with_the_supervisor(descriptor)
+        self._ending = threading.Event()
+        _die_with_the_supervisor(descriptor, self._ending)
         heard: dict[str, Callable[..., None]] = {
             "open": self._open,
             "serve": self._serve,
@@ -61,7 +62,8 @@ class Worker:
             "report": self._report,
             "figures": self._figures,
         }
-        self._say = over(reactor, descriptor, Channel(heard)).say
+        self._channel = over(reactor, descriptor, Channel(heard, self._stop_reactor))
+        self._say = self._channel.say
         log_to_supervisor(reactor, self._say)
 
     # -- what the supervisor says
@@ -144,8 +146,13 @@ class Worker:
         closed.addCallback(lambda _: self._end())
 
     def _end(self) -> None:
+        """When all that we said is on its way."""
+        self._ending.set()
+        self._channel.end()
+
+    def _stop_reactor(self) -> None:
         with suppress(ReactorNotRunning):
-            self._reactor.callWhenRunning(self._reactor.stop)
+            self._reactor.stop()
 
     # -- figures
 
@@ -170,7 +177,7 @@ class Worker:
             self._waiting[question].callback(report)
 
 
-def _die_with_the_supervisor(descriptor: int) -> None:
+def _die_with_the_supervisor(descriptor: int, ending: threading.Event) -> None:
     """A thread that ends the process when the other end of the channel is closed, whatever holds up the reactor."""
     watched = os.dup(descriptor)
 
@@ -178,7 +185,8 @@ def _die_with_the_supervisor(descriptor: int) -> None:
         poll = select.poll()
         poll.register(watched, 0)  # a hang-up is always told
         poll.poll()
-        os._exit(ORPHANED)
+        if not ending.is_set():  # else it is our end that was closed
+            os._exit(ORPHANED)
 
     threading.Thread(target=watch, name="orphan", daemon=True).start()
 

@@ -26,6 +26,7 @@ PATIENCE = 60.0
 _POLL = 0.005
 CONFIGURATION = """[gateway]
 listen = tcp:0:interface=127.0.0.1
+workers = 1
 reap_interval = 3600
 
 [storage]

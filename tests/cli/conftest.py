@@ -31,9 +31,11 @@ def run(tmp_path: Path, command: Any) -> Run:
 
 @pytest.fixture
 def folder(tmp_path: Path, run: Run, command: Any) -> Path:
-    """A gateway that `gateway init` made, on a free port."""
+    """A gateway that `gateway init` made, on a free port, of one process."""
     run("init", "porch", "--listen", f"tcp:{command.free_port()}:interface=127.0.0.1")
-    return tmp_path / "porch"
+    config = tmp_path / "porch" / "tahoe.cfg"
+    config.write_text(config.read_text().replace("#workers = 2", "workers = 1"))
+    return config.parent
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ CASES = [
     (GOOD + "[location cold]\nbackend = local\nlocal.path = storage\n", ["tahoe.cfg:7: .*a storage of its own"]),
     (GOOD + "[endpoint h.example.com]\nlocation = cold\n", ["tahoe.cfg:7: .*add \\[location cold\\]"]),
     ("[gateway]\n", ["tahoe.cfg: seen no \\[storage\\]"]),
-    ("[gateway]\nworkers = 2\n" + GOOD[10:], ["tahoe.cfg:2: seen workers = 2"]),
+    ("[gateway]\nworkers = 0\n" + GOOD[10:], ["tahoe.cfg:2: seen workers = '0'; expected a whole number from 1 to 64"]),
     ("[gateway]\nregion = us east/1\n" + GOOD[10:], ["tahoe.cfg:2: seen region 'us east/1'"]),
     (GOOD.replace("[storage]", "[storage"), [r"tahoe.cfg:3: seen the line '\[storage'; .* close it: \[storage\]"]),
     ("x = 1\n", ["tahoe.cfg:1: seen the line 'x = 1'"]),
@@ -100,7 +100,7 @@ CASES = [
     ("[gateway]\ndomain = a_b\n" + GOOD[10:], ["tahoe.cfg:2: seen domain 'a_b'"]),
     ("[node]\nnikname = x\n" + GOOD, ["tahoe.cfg:2: .*did you mean nickname"]),
     (
-        "[gateway]\nlisten =\nworkers = 9\nlisten = 2\nregion\n[storage]\nbackend = nothing\n[moon]\n",
+        "[gateway]\nlisten =\nworkers = 99\nlisten = 2\nregion\n[storage]\nbackend = nothing\n[moon]\n",
         [":2: ", ":3: seen workers", ":4: seen listen for the second", ":5: seen the line", ":7: ", ":8: "],
     ),
 ]

@@ -28,11 +28,12 @@ def call(query: str = "", **headers: str) -> Call:
 
 def test_every_field_is_there() -> None:
     facts = Facts("GetObject", "b", "ä\n".encode(), "AK", "alice", "NoSuchKey", 'because "x"')
-    text = line(call("a=b", host="h", user_agent="curl\t\x01"), Reply(404, facts=facts), TRAFFIC)
+    text = line(call("a=b", host="h", user_agent="curl\t\x01"), Reply(404, facts=facts), TRAFFIC, 7)
     assert text.count("\n") == 1
     assert text.endswith("}\n")
     assert json.loads(text) == {
         "time": "2026-11-20T11:23:30.250Z",
+        "pid": 7,
         "request_id": "0123456789ABCDEF",
         "peer": "192.0.2.1",
         "secure": True,
@@ -70,14 +71,14 @@ def test_every_field_is_there() -> None:
     ],
 )
 def test_t65_presigned_parameters_are_redacted(name: str) -> None:
-    text = line(call(f"a=b&{name}=s3cret%2F&X-Amz-Date=now&{name}=s3cret"), Reply(200), TRAFFIC)
+    text = line(call(f"a=b&{name}=s3cret%2F&X-Amz-Date=now&{name}=s3cret"), Reply(200), TRAFFIC, 7)
     assert "s3cret" not in text
     assert "a=b&" in text
     assert "X-Amz-Date=now" in text
 
 
 def test_t65_headers_with_secrets_are_not_logged() -> None:
-    text = line(call(authorization="s3cret", x_amz_security_token="s3cret", cookie="s3cret"), Reply(200), TRAFFIC)
+    text = line(call(authorization="s3cret", x_amz_security_token="s3cret", cookie="s3cret"), Reply(200), TRAFFIC, 7)
     assert "s3cret" not in text
 
 

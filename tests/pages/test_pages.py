@@ -27,7 +27,11 @@ class State:
 
 def pages(ready: Any = (True, []), states: Any = None, **options: Any) -> Pages:
     known = {"storage": State(True, details={"free_bytes": "5"})} if states is None else states
-    return Pages(lambda location: ready, lambda: known, lambda: b"gateway_build_info 1\n", **options)
+
+    async def figures() -> bytes:
+        return b"gateway_build_info 1\n"
+
+    return Pages(lambda location: ready, lambda: known, figures, **options)
 
 
 async def ask(page: Pages, path: str, peer: str = "127.0.0.1", method: str = "GET", host: str = "h") -> Reply | None:
