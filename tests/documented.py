@@ -43,9 +43,3 @@ def blocks(page: Path) -> list[Block]:
         name = (file[1] or file[2]) if file and match["language"] not in RUN else ""
         found.append(Block(match["language"], match["text"], name, why[1] if why else ""))
     return found
-
-
-def file_of(page: str, name: str) -> Block:
-    """The block of a page that is the file ~/``name``."""
-    (found,) = [block for block in blocks(DOCS / page) if block.file == name]
-    return found

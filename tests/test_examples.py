@@ -83,7 +83,7 @@ def test_a_backend_and_a_wrapper_of_third_parties_serve(gateway: Any, sshd: Any,
 
     gateway("init", str(porch))
     listed = gateway("plugins", *at)
-    assert "sftp\tgateway-sftp 0.1.0\tkit 1\tloaded: shared\n" in listed
+    assert "sftp\tgateway-sftp 0.1.0\tkit 2\tloaded: shared\n" in listed
     assert "wrapper slow\tgateway-slow 0.1.0\tkit -\tloaded\n" in listed
     assert "no faults" in gateway("check", *at)
 

@@ -66,7 +66,11 @@ class Blobs:
         return await self._ask(self._hooks.head, request, model.HeadResult)
 
     async def list(self, request: model.ListRequest) -> model.ListResult:
-        return await self._ask(self._hooks.list, request, model.ListResult)
+        """A page that goes on where it began is BackendDown: whoever asks for page after page would never end."""
+        result = await self._ask(self._hooks.list, request, model.ListResult)
+        if result.after is not None and result.after <= request.after:
+            raise BackendDown(f"{self.name}: list after {request.after!r} goes on after {result.after!r}, never ending")
+        return result
 
     async def healthcheck(self, request: model.HealthcheckRequest) -> model.HealthcheckResult:
         return await self._ask(self._hooks.healthcheck, request, model.HealthcheckResult)

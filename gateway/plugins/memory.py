@@ -54,7 +54,7 @@ class MemoryBackend:
 
     settings = (Setting("memory.limit", kind="size", default="1GiB", help="How many bytes all blobs may hold."),)
     capabilities = Capabilities(shared=False)
-    kit_version = 1  # of the promises that the kit saw it keep
+    kit_version = 2  # of the promises that the kit saw it keep
 
     def __init__(self, values: Values) -> None:
         self._limit: int = values["memory.limit"]

@@ -33,6 +33,7 @@ class BlobPromises(Stage):
     @pytest.mark.parametrize("size", [0, 1, 64 * KI, 64 * KI + 1, MI + 3, 9 * MI])
     @promise
     async def test_get_gives_what_was_put(self, subject: Any, folder: str, size: int) -> None:
+        """Give back the very bytes that were put, of any size: none too, and more than one piece."""
         data = sample(size, size)
         await self.keep(subject, f"{folder}/blob", data)
         assert await self.fetch(subject, f"{folder}/blob") == data, "other bytes came back than were put"
@@ -40,6 +41,7 @@ class BlobPromises(Stage):
     @pytest.mark.parametrize("size", [0, 1, MI + 3])
     @promise
     async def test_head_get_and_list_tell_the_size(self, subject: Any, folder: str, size: int) -> None:
+        """Tell the whole blob's size in head, in list, and in get whatever range of it is asked for."""
         await self.keep(subject, f"{folder}/blob", sample(size))
         assert await self.size_of(subject, f"{folder}/blob") == size, "HeadResult.size"
         assert [blob.size for blob in await self.listed(subject, folder)] == [size], "ListedBlob.size"
@@ -50,6 +52,7 @@ class BlobPromises(Stage):
     @pytest.mark.parametrize(("start", "length"), RANGES)
     @promise
     async def test_a_range_is_exact(self, subject: Any, folder: str, start: int, length: int | None) -> None:
+        """Give the bytes from start, length of them, fewer where the blob ends; the body's size is what it gives."""
         data = sample(RANGED)
         await self.keep(subject, f"{folder}/blob", data)
         result = await self.begin(subject, f"{folder}/blob", start=start, length=length)
@@ -62,6 +65,7 @@ class BlobPromises(Stage):
 
     @promise
     async def test_a_missing_blob_is_BlobMissing(self, subject: Any, folder: str) -> None:
+        """Raise BlobMissing from get and from head where no blob has the name, nor anything beside it."""
         with pytest.raises(BlobMissing):
             await subject.get(GetRequest(name=f"{folder}/none"))
         with pytest.raises(BlobMissing):
@@ -69,6 +73,7 @@ class BlobPromises(Stage):
 
     @promise
     async def test_deleting_a_missing_blob_is_fine(self, subject: Any, folder: str) -> None:
+        """Answer with DeleteResult where there is nothing to delete: a delete may be tried again."""
         await self.keep(subject, f"{folder}/blob", b"here")
         for name in (f"{folder}/blob", f"{folder}/blob", f"{folder}/never", f"{folder}never"):
             result = await subject.delete(DeleteRequest(name=name))
@@ -76,6 +81,7 @@ class BlobPromises(Stage):
 
     @promise
     async def test_a_deleted_blob_is_gone(self, subject: Any, folder: str) -> None:
+        """Delete that one blob: get, head and list know it no more, and every other blob stays."""
         await self.keep(subject, f"{folder}/blob", b"here")
         await self.keep(subject, f"{folder}/other", b"stays")
         await subject.delete(DeleteRequest(name=f"{folder}/blob"))
@@ -86,6 +92,7 @@ class BlobPromises(Stage):
 
     @promise
     async def test_a_put_replaces_the_whole_blob(self, subject: Any, folder: str) -> None:
+        """Let a put replace all of the old blob: its bytes, its size and its metadata."""
         await self.keep(subject, f"{folder}/blob", sample(200 * KI, 1), metadata={"old": "yes"})
         await self.keep(subject, f"{folder}/blob", sample(100, 2))
         assert await self.fetch(subject, f"{folder}/blob") == sample(100, 2), "bytes of the replaced blob are left"
@@ -94,6 +101,7 @@ class BlobPromises(Stage):
 
     @promise
     async def test_chunks_are_1_byte_to_1_MiB(self, subject: Any, folder: str) -> None:
+        """Give a body in chunks of bytes, each of 1 byte to 1 MiB: cut larger ones, leave empty ones out."""
         await self.keep(subject, f"{folder}/blob", sample(3 * MI + 1))
         result = await self.begin(subject, f"{folder}/blob")
         if result.body is None:
@@ -109,12 +117,15 @@ class BlobPromises(Stage):
     @pytest.mark.parametrize(("chunk", "size"), [(1, 300), (7, 10_000), (64 * KI, 3 * MI), (MI, 3 * MI + 1)])
     @promise
     async def test_put_takes_chunks_of_any_size(self, subject: Any, folder: str, chunk: int, size: int) -> None:
+        """Read a body until it ends: its chunks may be of any size, and a short one need not be the last."""
         body = Pour(sample(size), chunk=chunk)
         await subject.put(PutRequest(name=f"{folder}/blob", body=body, size=size))
         assert await self.fetch(subject, f"{folder}/blob") == sample(size)
 
     @promise
     async def test_many_at_once(self, subject: Any, folder: str) -> None:
+        """Serve 40 at once: let them wait for each other where the storage takes fewer, and share no state."""
+
         async def one(number: int) -> None:
             data = sample(1 + number * 5000, number)
             name = f"{folder}/{number:03d}"

@@ -26,6 +26,7 @@ class BodyPromises(Stage):
     @pytest.mark.parametrize("size", [100, 3 * MI])
     @promise
     async def test_a_failing_body_leaves_nothing(self, subject: Any, folder: str, size: int, where: str) -> None:
+        """When a body raises, undo what was begun, and let its exception through unchanged."""
         error = S3Error("BadDigest") if where == "end" else ClientGone("went away")
         await self._fail(subject, f"{folder}/blob", size, where, error)
         await self.assert_nothing(subject, f"{folder}/blob")
@@ -34,6 +35,7 @@ class BodyPromises(Stage):
 
     @promise
     async def test_a_failing_body_leaves_the_old_blob(self, subject: Any, folder: str) -> None:
+        """Touch the old blob only when the whole new one is there: write beside it, then change over in one step."""
         before = await self.keep(subject, f"{folder}/blob", b"old", metadata={"age": "old"})
         await self._fail(subject, f"{folder}/blob", 2 * MI, "middle", ClientGone("went away"))
         assert await self.fetch(subject, f"{folder}/blob", expect=before) == b"old", "the old blob was touched"
@@ -52,6 +54,7 @@ class BodyPromises(Stage):
     async def test_a_body_of_another_size_is_refused(
         self, subject: Any, folder: str, given: int, promised: int
     ) -> None:
+        """Count the body's bytes; where they are not as many as announced, keep nothing and raise BackendDown."""
         body = Pour(sample(given), size=promised)
         try:
             await subject.put(PutRequest(name=f"{folder}/blob", body=body, size=promised))
@@ -65,6 +68,7 @@ class BodyPromises(Stage):
     @pytest.mark.parametrize("size", [1000, 3 * MI])
     @promise
     async def test_a_cancelled_put_leaves_nothing(self, subject: Any, folder: str, size: int) -> None:
+        """When a put is cancelled, stop reading, undo what was begun, wait for that, then raise CancelledError."""
         never: Deferred[None] = Deferred()
         body = Pour(sample(size), stop_at=size // 2, then=never)
         running = ensureDeferred(subject.put(PutRequest(name=f"{folder}/blob", body=body, size=size)))
@@ -80,6 +84,7 @@ class BodyPromises(Stage):
     @pytest.mark.parametrize("after", [0, 1, 2, 3, 5, 8, 13])
     @promise
     async def test_a_cancelled_put_tells_the_truth(self, subject: Any, folder: str, after: int) -> None:
+        """When a put is cancelled, wait for what cannot be stopped, and say what came of it: kept or CancelledError."""
         data = sample(MI + 1)
         body = Pour(data)
         running = ensureDeferred(subject.put(PutRequest(name=f"{folder}/blob", body=body, size=len(data))))
@@ -100,6 +105,7 @@ class BodyPromises(Stage):
 
     @promise
     async def test_closing_an_unread_body_frees_it(self, subject: Any, folder: str) -> None:
+        """Free in close() what get opened, also where nobody began to read: no finally of a generator runs then."""
         await self.keep(subject, f"{folder}/blob", sample(2 * MI))
         before = _descriptors()
         for _ in range(ROUNDS):
@@ -112,6 +118,7 @@ class BodyPromises(Stage):
 
     @promise
     async def test_closing_a_half_read_body_frees_it(self, subject: Any, folder: str) -> None:
+        """Free in the body's close() what get opened, also half-way through it."""
         await self.keep(subject, f"{folder}/blob", sample(2 * MI))
         before = _descriptors()
         for _ in range(ROUNDS):
@@ -125,6 +132,7 @@ class BodyPromises(Stage):
 
     @promise
     async def test_a_cancelled_get_frees_what_it_took(self, subject: Any, folder: str) -> None:
+        """When a get is cancelled, close what it had opened until then."""
         await self.keep(subject, f"{folder}/blob", sample(MI))
         before = _descriptors()
         for number in range(ROUNDS):
@@ -140,6 +148,7 @@ class BodyPromises(Stage):
 
     @promise
     async def test_a_slow_reader_is_not_outrun(self, subject: Any, folder: str) -> None:
+        """Read ahead 4 MiB at most: pause the transport, or read each chunk when it is asked for."""
         size = 16 * MI
         await self.keep(subject, f"{folder}/blob", sample(size))
         gc.collect()

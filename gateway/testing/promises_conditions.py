@@ -53,6 +53,7 @@ async def race(subjects: list[Any], fetch: Fetch, name: str) -> None:
 class ConditionPromises(Stage):
     @promise
     async def test_if_absent_keeps_the_blob_that_is_there(self, subject: Any, folder: str) -> None:
+        """Raise BlobExists where if_absent finds a blob, and leave that blob as it is."""
         await self.keep(subject, f"{folder}/blob", b"first", if_absent=True)
         with pytest.raises(BlobExists):
             await self.keep(subject, f"{folder}/blob", b"second", if_absent=True)
@@ -62,11 +63,13 @@ class ConditionPromises(Stage):
 
     @promise
     async def test_if_absent_has_one_winner(self, subject: Any, folder: str) -> None:
+        """Look and write in one step of the storage, after the body's end: of many puts with if_absent one is kept."""
         for round_number in range(3):
             await race([subject], self.fetch, f"{folder}/{round_number}")
 
     @promise
     async def test_a_fingerprint_is_the_same_everywhere(self, subject: Any, folder: str) -> None:
+        """Tell the same fingerprint in put, head, get and list, letter by letter."""
         put = await self.keep(subject, f"{folder}/blob", b"data")
         head = (await subject.head(HeadRequest(name=f"{folder}/blob"))).fingerprint
         listed = [blob.fingerprint for blob in await self.listed(subject, folder)]
@@ -76,11 +79,13 @@ class ConditionPromises(Stage):
 
     @promise
     async def test_a_fingerprint_changes_with_the_bytes(self, subject: Any, folder: str) -> None:
+        """Give other bytes another fingerprint: a digest of all of them, or a version that grows."""
         seen = [await self.keep(subject, f"{folder}/blob", data) for data in (b"one", b"two", b"three", b"")]
         assert len(set(seen)) == len(seen), f"fingerprints repeat although the bytes changed: {seen}"
 
     @promise
     async def test_get_with_expect_gives_that_blob_only(self, subject: Any, folder: str) -> None:
+        """Compare expect in get, and raise BlobChanged where another blob is there by now."""
         before = await self.keep(subject, f"{folder}/blob", b"one")
         assert await self.fetch(subject, f"{folder}/blob", expect=before) == b"one"
         after = await self.keep(subject, f"{folder}/blob", b"two")
@@ -90,6 +95,7 @@ class ConditionPromises(Stage):
 
     @promise
     async def test_delete_with_expect_takes_that_blob_only(self, subject: Any, folder: str) -> None:
+        """Compare expect in delete in one step with it; raise BlobChanged and keep the blob where another is there."""
         before = await self.keep(subject, f"{folder}/blob", b"one")
         after = await self.keep(subject, f"{folder}/blob", b"two")
         with pytest.raises(BlobChanged):
@@ -101,6 +107,7 @@ class ConditionPromises(Stage):
     @pytest.mark.parametrize("size", [0, 1, 70_000])
     @promise
     async def test_metadata_comes_back(self, subject: Any, folder: str, size: int) -> None:
+        """Give metadata back letter by letter; encode what the storage cannot take."""
         limits = subject.capabilities
         metadata = dict(list(METADATA.items())[: limits.metadata_pairs])
         if limits.metadata_size is not None:
@@ -113,6 +120,7 @@ class ConditionPromises(Stage):
 
     @promise
     async def test_metadata_fits_up_to_the_declared_limits(self, subject: Any, folder: str) -> None:
+        """Keep as much metadata as capabilities say, or lower metadata_pairs and metadata_size to what fits."""
         limits = subject.capabilities
         size = SIZE if limits.metadata_size is None else limits.metadata_size
         pairs = min(PAIRS if limits.metadata_pairs is None else limits.metadata_pairs, size // 4)
@@ -126,6 +134,7 @@ class ConditionPromises(Stage):
 
     @promise
     async def test_metadata_belongs_to_the_blob(self, subject: Any, folder: str) -> None:
+        """Copy the mapping in put: it is the caller's, and no blob shares it."""
         mine = {"a": "1"}
         await self.keep(subject, f"{folder}/blob", b"data", metadata=mine)
         mine["a"] = "changed after the put"

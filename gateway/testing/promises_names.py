@@ -40,6 +40,7 @@ class NamePromises(Stage):
     @pytest.mark.parametrize("shape", LEGAL)
     @promise
     async def test_every_legal_name_is_kept(self, subject: Any, folder: str, shape: str) -> None:
+        """Accept every opaque name: letters a-z, digits and up to two slashes; refuses() gives None for them."""
         name = folder + shape
         reason = subject.capabilities.refuses(name)
         assert reason is None, f"refuses({name!r}) is {reason!r}: every opaque name must be accepted"
@@ -50,6 +51,7 @@ class NamePromises(Stage):
     @pytest.mark.parametrize("strange", STRANGE)
     @promise
     async def test_strange_names_are_refused_or_kept(self, subject: Any, folder: str, strange: str) -> None:
+        """Give a reason in capabilities.refuses for every name that would not come back or reaches another blob."""
         name = f"{folder}/{strange}" if strange else ""
         reason = subject.capabilities.refuses(name)
         assert reason is None or (isinstance(reason, str) and reason), f"refuses() gave {reason!r}: a reason, or None"
@@ -67,12 +69,14 @@ class NamePromises(Stage):
     @pytest.mark.parametrize("limit", [1, 2, 3, 5, 1000])
     @promise
     async def test_lists_are_in_byte_order_across_pages(self, subject: Any, folder: str, limit: int) -> None:
+        """List names in the order of their bytes ('/' before '0'), each once, not more on a page than asked for."""
         names = await self._fill(subject, folder)
         found = [blob.name for blob in await self.listed(subject, folder, limit=limit)]
         assert found == names, f"pages of {limit}: names in byte order, each once ('/' sorts before '0')"
 
     @promise
     async def test_lists_know_prefixes(self, subject: Any, folder: str) -> None:
+        """Take a prefix for text, no folder: it may end anywhere in a name, or be a whole name."""
         names = await self._fill(subject, folder)
         for prefix in ("0", "0/", "0/a", "0/a/", "0/a/1", "0/a/1/", "z/1", "z/1/", "z", "zz", "/", "9"):
             expected = [name for name in names if name.startswith(folder + prefix)]
@@ -82,6 +86,7 @@ class NamePromises(Stage):
 
     @promise
     async def test_lists_start_after_any_text(self, subject: Any, folder: str) -> None:
+        """Start a list behind the text `after`, itself excluded, whether or not a blob has that name."""
         names = await self._fill(subject, folder)
         for after in ("", "0", "0/", "0/a", "0/a/0", "0/a/1", "0/a/1/9", "0/zzz", "0a", "z/1/1", "z/10", "zzz"):
             expected = [name for name in names if name > folder + after]
@@ -91,6 +96,7 @@ class NamePromises(Stage):
 
     @promise
     async def test_the_last_page_says_so(self, subject: Any, folder: str) -> None:
+        """Set ListResult.after to None where no name is left for another page."""
         assert (await subject.list(ListRequest(prefix=folder))).after is None, "an empty list has no next page"
         names = await self._fill(subject, folder)
         page = await subject.list(ListRequest(prefix=folder, limit=len(names)))
@@ -98,6 +104,7 @@ class NamePromises(Stage):
 
     @promise
     async def test_a_list_shows_what_a_head_shows(self, subject: Any, folder: str) -> None:
+        """Tell in list what head tells of each blob: the size of its bytes alone."""
         for number in range(3):
             await self.keep(subject, f"{folder}/{number}", sample(number * 1000), metadata={"number": str(number)})
         for number, blob in enumerate(await self.listed(subject, folder)):

@@ -47,6 +47,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_parts_join_in_the_chosen_order(self, location: Location, folder: str) -> None:
+        """Join the parts in the order in which completeMPU names them, whatever order they came in."""
         name = f"{folder}/upload"
         token = await begin(location, name)
         sent = {number: self.piece(location, number) for number in (3, 1, 2)}
@@ -59,10 +60,20 @@ class UploadPromises(Stage):
         if names == [name]:
             head = await location.head(model.HeadRequest(name=name))
             assert head.fingerprint == result.fingerprint, "completeMPU and head disagree on the fingerprint"
+
+    @promise
+    async def test_an_upload_has_its_metadata(self, location: Location, folder: str) -> None:
+        """Keep the metadata of createMPU for the blob that completeMPU makes."""
+        name = f"{folder}/upload"
+        token = await begin(location, name)
+        result = await complete(location, name, token, [await send(location, name, token, 1, b"data")])
+        if [blob.name for blob in result.blobs] == [name]:  # where each part is a blob, the catalogue keeps it
+            head = await location.head(model.HeadRequest(name=name))
             assert dict(head.metadata) == METADATA, "the metadata of createMPU belongs to the joined blob"
 
     @promise
     async def test_a_part_sent_again_counts(self, location: Location, folder: str) -> None:
+        """Give each uploadPart a receipt of its own, and join the part whose receipt was chosen."""
         name = f"{folder}/upload"
         token = await begin(location, name)
         first = await send(location, name, token, 1, self.piece(location, 1))
@@ -74,6 +85,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_parts_that_are_not_chosen_are_gone(self, location: Location, folder: str) -> None:
+        """Delete in completeMPU the parts that were not chosen."""
         name = f"{folder}/upload"
         token = await begin(location, name)
         parts = [await send(location, name, token, number, self.piece(location, number)) for number in (1, 2, 3)]
@@ -84,6 +96,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_completing_again_gives_the_same_answer(self, location: Location, folder: str) -> None:
+        """Answer a completeMPU that is tried again as the first time: its reply may have been lost."""
         name = f"{folder}/upload"
         token = await begin(location, name)
         parts = [await send(location, name, token, number, self.piece(location, number)) for number in (1, 2)]
@@ -93,6 +106,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_completing_without_a_part_is_BlobMissing(self, location: Location, folder: str) -> None:
+        """Raise BlobMissing where a chosen part is not there, and leave the upload open with the others."""
         name = f"{folder}/upload"
         token = await begin(location, name)
         part = await send(location, name, token, 1, self.piece(location, 1))
@@ -104,6 +118,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_an_open_upload_does_not_list(self, location: Location, folder: str) -> None:
+        """Keep parts where list does not show them until completeMPU."""
         name = f"{folder}/upload"
         token = await begin(location, name)
         part = await send(location, name, token, 1, self.piece(location, 1))
@@ -115,6 +130,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_abort_with_a_token_ends_one_upload(self, location: Location, folder: str) -> None:
+        """End in abortMPU the upload of that token alone; once more is fine."""
         name = f"{folder}/upload"
         ended, kept = await begin(location, name), await begin(location, name)
         await send(location, name, ended, 1, self.piece(location, 1))
@@ -129,6 +145,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_abort_without_a_token_ends_them_all(self, location: Location, folder: str) -> None:
+        """End in abortMPU without a token every open upload of that very name."""
         name = f"{folder}/upload"
         await location.abortMPU(model.AbortMPURequest(name=name))
         tokens = [await begin(location, name) for _ in range(3)]
@@ -146,6 +163,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_abort_keeps_what_was_completed(self, location: Location, folder: str) -> None:
+        """Leave in abortMPU what was completed before as it is."""
         name = f"{folder}/upload"
         token = await begin(location, name)
         parts = [await send(location, name, token, number, self.piece(location, number)) for number in (1, 2)]
@@ -157,6 +175,7 @@ class UploadPromises(Stage):
     @pytest.mark.parametrize("where", [0, 30_000])
     @promise
     async def test_a_part_whose_body_fails_leaves_nothing(self, location: Location, folder: str, where: int) -> None:
+        """When a part's body raises, undo the part, and let its exception through unchanged."""
         name = f"{folder}/upload"
         token = await begin(location, name)
         error = ClientGone("went away")
@@ -173,6 +192,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_a_cancelled_part_leaves_nothing(self, location: Location, folder: str) -> None:
+        """When an uploadPart is cancelled, undo the part, wait for that, then raise CancelledError."""
         name = f"{folder}/upload"
         token = await begin(location, name)
         never: Deferred[None] = Deferred()
@@ -190,6 +210,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_parts_at_once(self, location: Location, folder: str) -> None:
+        """Take the parts of one upload side by side, and keep them apart."""
         name = f"{folder}/upload"
         token = await begin(location, name)
         pieces = [self.piece(location, number) for number in range(1, 9)]
@@ -200,6 +221,7 @@ class UploadPromises(Stage):
 
     @promise
     async def test_if_absent_refuses_a_second_completion(self, location: Location, folder: str) -> None:
+        """Raise BlobExists in completeMPU where if_absent finds a completed blob of that name."""
         name = f"{folder}/upload"
         first, second = await begin(location, name), await begin(location, name)
         one = await send(location, name, first, 1, self.piece(location, 1, seed=1))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import secrets as random_names
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pytest
@@ -16,12 +18,24 @@ from twisted.python.failure import Failure
 from gateway import model
 from gateway.bodies import contents
 from gateway.errors import BlobMissing
+from gateway.plugins.fitness import PluginUnfit
 from gateway.plugins.location import Location
 from gateway.testing.pours import Pour
 
 P = ParamSpec("P")
 S = TypeVar("S", bound="Stage")
 T = TypeVar("T")
+
+
+@contextmanager
+def _advice(test: Callable[..., object]) -> Iterator[None]:
+    """Whatever goes wrong inside ends with the test's docstring: what the author is to do."""
+    try:
+        yield
+    except BaseException as reason:  # pytest's own are no Exceptions
+        if not isinstance(reason, pytest.skip.Exception):
+            reason.add_note(f"What to do: {inspect.getdoc(test)}")
+        raise
 
 
 def promise(
@@ -31,10 +45,22 @@ def promise(
 
     @functools.wraps(test)
     async def run(self: S, *args: P.args, **kwargs: P.kwargs) -> None:
-        await self.within(test(self, *args, **kwargs), "the whole test", self.patience)
+        with _advice(test):
+            await self.within(test(self, *args, **kwargs), "the whole test", self.patience)
 
     marked: Callable[Concatenate[S, P], Coroutine[Deferred[Any], Any, None]] = pytest_twisted.ensureDeferred(run)
     return marked
+
+
+def declaration(test: Callable[P, None]) -> Callable[P, None]:
+    """Marks a test that awaits nothing: of what the class says of itself."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with _advice(test):
+            test(*args, **kwargs)
+
+    return run
 
 
 def turns(count: int, seconds: float = 0.0) -> Deferred[None]:
@@ -102,7 +128,14 @@ class Stage:
 
     @pytest.fixture
     def location(self, opened: Any, wrappers: Sequence[object]) -> Location:
-        return Location("kit", opened, wrappers)
+        return self.around(opened, wrappers)
+
+    def around(self, backend: Any, wrappers: Sequence[object] = ()) -> Location:
+        """The gateway's Location of a backend; where the gateway does not take it, one test tells why, for all."""
+        try:
+            return Location("kit", backend, wrappers)
+        except PluginUnfit:
+            pytest.skip("test_the_gateway_takes_it tells why the gateway does not")
 
     async def open(self, backend: Any) -> None:
         if hasattr(backend, "open"):

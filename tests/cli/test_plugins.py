@@ -17,7 +17,7 @@ from gateway.plugins.memory import MemoryBackend
 
 
 class Good(MemoryBackend):
-    kit_version = 1
+    kit_version = 2
 
 
 class Boasting(MemoryBackend):

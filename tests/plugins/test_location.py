@@ -316,3 +316,16 @@ async def test_a_call_costs_little(memory: MemoryBackend, location: Location) ->
         return min(times)
 
     assert await best(location) < 12 * await best(memory)
+
+
+@pytest_twisted.ensureDeferred
+async def test_pages_that_never_end_are_refused() -> None:
+    class Standing(MemoryBackend):
+        @hookimpl
+        async def list(self, request: model.ListRequest) -> model.ListResult:
+            return model.ListResult((), request.after)
+
+    location = Location("attic", Standing(Values.of(MemoryBackend.settings, {})))
+    for after in ("", "a/b"):
+        with pytest.raises(BackendDown, match=r"attic: list after .* goes on after .*, never ending"):
+            await location.list(model.ListRequest(after=after))

@@ -43,7 +43,7 @@ class SftpBackend:
     )
     secrets = (api.Secret("sftp_key", "The private key of sftp.user, in OpenSSH's format, without a passphrase."),)
     capabilities = api.Capabilities(shared=True, refuses=refuses)
-    kit_version = 1
+    kit_version = 2
 
     def __init__(self, values: api.Values) -> None:
         self._root = values["sftp.path"].rstrip("/") or "/"

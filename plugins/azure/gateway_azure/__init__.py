@@ -100,7 +100,7 @@ class AzureBackend:
         Secret("azure_account_key", "One of the account's two keys (or azure_sas instead).", required=False),
         Secret("azure_sas", "A SAS token with the rights read, create, write, delete and list.", required=False),
     )
-    kit_version = 1
+    kit_version = 2
     capabilities = Capabilities(
         shared=True,
         largest_blob=LARGEST_PUT,

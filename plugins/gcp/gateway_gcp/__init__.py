@@ -64,7 +64,7 @@ class GoogleBackend(S3Objects):
         Secret("gcpsecret", "Secret that belongs to gcp.access_key_id.", required=False),
         Secret("gcp_service_account", "Key file (JSON) of a service account, instead of a key.", required=False),
     )
-    kit_version = 1
+    kit_version = 2
     capabilities = Capabilities(
         shared=True,
         largest_blob=5 * _MIB**2,

@@ -76,7 +76,7 @@ class LocalBackend:
         ),
     )
     capabilities = Capabilities(shared=True, refuses=refuses)
-    kit_version = 1
+    kit_version = 2
 
     def __init__(self, values: Values) -> None:
         self._path: Path = values["local.path"]

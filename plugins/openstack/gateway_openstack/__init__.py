@@ -94,7 +94,7 @@ class OpenStackBackend(Segments):
         *timing_settings("openstack"),
     )
     secrets = (Secret(KEY, "API key, password, or secret of the application credential."),)
-    kit_version = 1
+    kit_version = 2
     capabilities = Capabilities(
         shared=True,
         largest_blob=5 * _GIB,

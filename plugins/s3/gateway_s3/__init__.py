@@ -72,7 +72,7 @@ class S3Backend(S3Objects):
         Secret("s3usertoken", "DevPay's user token, if DevPay is used.", required=False),
         Secret("s3producttoken", "DevPay's product token, if DevPay is used.", required=False),
     )
-    kit_version = 1
+    kit_version = 2
     capabilities = Capabilities(
         shared=True,
         largest_blob=5 * _GIB,

@@ -13,19 +13,23 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.clients.shown import Shown
+
 SIZE = 20 * 1000 * 1000 + 17
 MIB = 1024 * 1024
 
 
 @pytest.fixture
-def api(live: Any, run: Callable[..., str]) -> Callable[..., Any]:
+def api(live: Any, home: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """``api("head-object", "--bucket", ...)`` -> what it answers, parsed."""
     program = str(Path(sys.executable).parent / "aws")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name)
 
     def call(*words: str, ok: bool = True, secret: str = "") -> Any:
-        keys = {"AWS_ACCESS_KEY_ID": live.access_key, "AWS_SECRET_ACCESS_KEY": secret or live.secret_key}
-        env = {**keys, "AWS_DEFAULT_REGION": live.region, "AWS_PAGER": "", "AWS_MAX_ATTEMPTS": "1"}
-        told = run([program, "--endpoint-url", live.endpoint, "--output", "json", "s3api", *words], ok=ok, env=env)
+        Shown("aws-cli", live, secret=secret).write(home)
+        env = {"AWS_PAGER": "", "AWS_MAX_ATTEMPTS": "1"}
+        told = run([program, "--output", "json", "s3api", *words], ok=ok, env=env)
         return json.loads(told) if ok and told.strip() else told
 
     return call

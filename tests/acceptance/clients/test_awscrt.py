@@ -19,20 +19,18 @@ from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
 import pytest
-from awscrt.auth import AwsCredentialsProvider
 from awscrt.http import HttpHeaders, HttpRequest
-from awscrt.io import ClientBootstrap, DefaultHostResolver, EventLoopGroup
 from awscrt.s3 import (
     S3ChecksumAlgorithm,
     S3ChecksumConfig,
     S3ChecksumLocation,
     S3Client,
-    S3RequestTlsMode,
     S3RequestType,
     S3ResponseError,
     S3RetryConfig,
-    create_default_s3_signing_config,
 )
+
+from tests.acceptance.clients.shown import Shown
 
 SIZE = 20 * 1000 * 1000 + 17
 MIB = 1024 * 1024
@@ -53,17 +51,13 @@ class Reply(NamedTuple):
 
 
 class Crt:
-    """One client. Path style; the port stands in the Host header."""
+    """One client, connected as its page shows. Path style; the port stands in the Host header."""
 
-    def __init__(self, live: Any, secret_key: str) -> None:
-        group = EventLoopGroup(1)
-        keys = AwsCredentialsProvider.new_static(live.access_key, secret_key)
-        self._authority = live.endpoint.removeprefix("http://")
+    def __init__(self, live: Any, secret_key: str, **more: Any) -> None:
+        _, settings = Shown("mountpoint", live, secret=secret_key).call("S3Client")
+        self._authority = live.endpoint.partition("://")[2]
         self._client = S3Client(
-            bootstrap=ClientBootstrap(group, DefaultHostResolver(group)),
-            region=live.region,
-            signing_config=create_default_s3_signing_config(region=live.region, credential_provider=keys),
-            tls_mode=S3RequestTlsMode.DISABLED,
+            **{**settings, **more},
             part_size=5 * MIB,
             multipart_upload_threshold=5 * MIB,
             throughput_target_gbps=1,
@@ -119,7 +113,7 @@ class Crt:
 @pytest.fixture
 def crt(live: Any) -> Callable[..., Crt]:
     def make(secret_key: str = "") -> Crt:
-        return Crt(live, secret_key or live.secret_key)
+        return Crt(live, secret_key)
 
     return make
 

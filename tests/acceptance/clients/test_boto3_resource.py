@@ -14,6 +14,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.acceptance.clients.shown import Shown
+
 SIZE = 20 * 1000 * 1000 + 17
 MIB = 1024 * 1024
 PARTS = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, max_concurrency=4)
@@ -21,12 +23,12 @@ PARTS = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB,
 
 @pytest.fixture
 def resource(live: Any, request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """``resource(aws_secret_access_key=...)``; as it comes, but for one try and path style."""
+    """``resource(aws_secret_access_key=...)``; as its page shows, but for one try."""
 
     def make(**keys: str) -> Any:
-        pair = {"aws_access_key_id": live.access_key, "aws_secret_access_key": live.secret_key, **keys}
-        config = Config(retries={"total_max_attempts": 1}, read_timeout=30, s3={"addressing_style": "path"})
-        made = boto3.resource("s3", endpoint_url=live.endpoint, region_name=live.region, config=config, **pair)
+        service, settings = Shown("boto3", live).call("boto3.client")
+        once = Config(retries={"total_max_attempts": 1}, read_timeout=30)
+        made = boto3.resource(*service, **{**settings, **keys, "config": settings["config"].merge(once)})
         request.addfinalizer(made.meta.client.close)
         return made
 

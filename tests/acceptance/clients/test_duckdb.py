@@ -13,6 +13,8 @@ import duckdb
 import duckdb_extension_httpfs
 import pytest
 
+from tests.acceptance.clients.shown import Shown
+
 EXTENSION = next(Path(duckdb_extension_httpfs.__file__).parent.rglob("httpfs.duckdb_extension"))
 
 
@@ -27,10 +29,7 @@ def connect(live: Any, home: Path) -> Iterator[Callable[..., duckdb.DuckDBPyConn
         made.append(connection)
         connection.load_extension(str(EXTENSION))
         connection.execute("SET http_timeout = 20; SET http_retries = 0")
-        connection.execute(
-            f"""CREATE SECRET (TYPE s3, KEY_ID '{live.access_key}', SECRET '{secret or live.secret_key}', USE_SSL false,
-            REGION '{live.region}', ENDPOINT '{live.endpoint.removeprefix("http://")}', URL_STYLE 'path')"""
-        )
+        connection.execute(Shown("duckdb", live, secret=secret).part(r"CREATE SECRET \([^)]*\)"))
         return connection
 
     yield make

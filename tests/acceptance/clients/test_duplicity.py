@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.clients.shown import Shown
+
 
 @pytest.fixture
 def duplicity(
@@ -21,11 +23,10 @@ def duplicity(
     program = needs("duplicity", "apt-get install duplicity python3-boto3")
 
     def call(*words: str, secret: str = "", **more: Any) -> str:
-        env = {"AWS_ACCESS_KEY_ID": live.access_key, "AWS_SECRET_ACCESS_KEY": secret or live.secret_key}
+        shown = Shown("duplicity", live, secret=secret)
+        env = shown.environment()
         settings = [
-            "--no-encryption",
-            f"--s3-endpoint-url={live.endpoint}",
-            f"--s3-region-name={live.region}",
+            *shown.part(r'^place="([^"]*)"').split(),
             f"--archive-dir={home}/archive",
             "--num-retries=1",
             "--volsize=6",  # MB

@@ -19,6 +19,8 @@ from minio.commonconfig import REPLACE, ComposeSource, CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 
+from tests.acceptance.clients.shown import Shown
+
 SIZE = 20 * 1000 * 1000 + 17
 MIB = 1024 * 1024
 
@@ -29,8 +31,8 @@ def minio(live: Any) -> Iterator[Callable[..., Any]]:
     pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=30), retries=False)
 
     def make(**keys: str) -> Minio:
-        pair = {"access_key": live.access_key, "secret_key": live.secret_key, **keys}
-        return Minio(live.endpoint.removeprefix("http://"), secure=False, http_client=pool, **pair)
+        place, settings = Shown("minio-py", live).call("Minio")
+        return Minio(*place, **{**settings, **keys, "http_client": pool})
 
     yield make
     pool.clear()

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.documented import DOCS, Block, blocks
+from tests.acceptance.clients.shown import Shown
+from tests.documented import DOCS, Block
 
 PAGES = sorted((DOCS / "connect").glob("*.md"))
 JS = Path(__file__).parent / "js"
@@ -55,27 +56,14 @@ def install(text: str) -> bool:
 
 
 @pytest.fixture
-def follow(live: Any, judge: Any, home: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """``follow(block)`` -> what the reader sees."""
-    words = {
-        "http://127.0.0.1:8000": live.endpoint,
-        "127.0.0.1:8000": live.endpoint.removeprefix("http://"),
-        "ACCESS_KEY": live.access_key,
-        "SECRET_KEY": live.secret_key,
-    }
+def follow(judge: Any, home: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``follow(page, block)`` -> what the reader sees."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "RCLONE_"))]:
         monkeypatch.delenv(name)
     env = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
-    def call(block: Block) -> str:
-        text = block.text
-        for word, value in words.items():
-            text = re.sub(rf"(?<![A-Z_]){re.escape(word)}(?![A-Z_])", value, text)
-        if block.file:
-            (home / block.file).parent.mkdir(parents=True, exist_ok=True)
-            (home / block.file).write_text(text)
-            (home / block.file).chmod(0o600)
-            return ""
+    def call(shown: Shown, block: Block) -> str:
+        text = shown.text(block)
         if block.language == "js":
             (home / "node_modules").symlink_to(JS / "node_modules")
             (home / "page.mjs").write_text(text)
@@ -95,7 +83,9 @@ def follow(live: Any, judge: Any, home: Path, run: Callable[..., str], monkeypat
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_works_as_it_stands(page: Path, follow: Any, judge: Any, needs: Callable[[str, str], str]) -> None:
+def test_a_page_works_as_it_stands(
+    page: Path, follow: Any, live: Any, home: Path, judge: Any, needs: Callable[[str, str], str]
+) -> None:
     name = page.stem
     if name in PROGRAMS:
         needs(name, f"apt-get install {PROGRAMS[name]}")
@@ -105,15 +95,16 @@ def test_a_page_works_as_it_stands(page: Path, follow: Any, judge: Any, needs: C
     if name == "s3fs" and not os.access("/dev/fuse", os.R_OK | os.W_OK):
         assert os.environ.get("CI") != "true", "/dev/fuse may not be opened"
         pytest.skip("/dev/fuse may not be opened")
-    found = blocks(page)
+    shown = Shown(name, live)
+    shown.write(home)
     if READY in page.read_text().lower().replace("\n", " "):
         judge.create_bucket(Bucket="holiday")
     told = ""
-    for block in found:
+    for block in shown.blocks:
         assert block.runs or block.file or block.why, f"a block that nobody runs: {block}"
-        if not block.why and not (block.language == "sh" and install(block.text)):
-            told += follow(block)
-    assert name == "index" or any(block.runs for block in found)
+        if block.runs and not (block.language == "sh" and install(block.text)):
+            told += follow(shown, block)
+    assert name == "index" or any(block.runs for block in shown.blocks)
     if name == "mountpoint":
         assert judge.head_object(Bucket="holiday", Key="card.txt")["ContentLength"] == 23
         assert re.search(SEEN[name], told), told

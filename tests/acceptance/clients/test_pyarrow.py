@@ -14,18 +14,17 @@ import pyarrow as arrow
 import pytest
 from pyarrow import csv, fs, parquet
 
+from tests.acceptance.clients.shown import Shown
+
 SIZE = 20 * 1000 * 1000 + 17
 
 
 @pytest.fixture
 def files(live: Any) -> Callable[..., fs.S3FileSystem]:
     def make(**keys: str) -> fs.S3FileSystem:
+        _, settings = Shown("pyarrow", live).call("fs.S3FileSystem")
         return fs.S3FileSystem(
-            **{"access_key": live.access_key, "secret_key": live.secret_key, **keys},
-            endpoint_override=live.endpoint,
-            region=live.region,
-            allow_bucket_creation=True,
-            allow_bucket_deletion=True,
+            **{**settings, **keys},
             connect_timeout=5,
             request_timeout=20,
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.documented import file_of
+from tests.acceptance.clients.shown import Shown
 
 SIZE = 20 * 1000 * 1000 + 17
-PAGE = file_of("connect/rclone.md", ".config/rclone/rclone.conf").text
 
 
 @pytest.fixture(params=["v4", "v2"])
@@ -24,11 +23,12 @@ def rclone(request: Any, run: Callable[..., str], home: Path) -> Callable[..., s
     """``rclone("ls", "it:bucket")``; ``wrong:`` is the same place with a wrong secret."""
     old = request.param == "v2"
     live = request.getfixturevalue("old_live" if old else "live")
-    shown = PAGE.replace("http://127.0.0.1:8000", live.endpoint).replace("= ACCESS_KEY", f"= {live.access_key}")
-    shown = shown.replace("us-east-1", "other-v2-signature" if old else live.region)
     text = ""
     for remote, secret in (("it", live.secret_key), ("wrong", "wrong")):
-        text += shown.replace("[porch]", f"[{remote}]").replace("= SECRET_KEY", f"= {secret}")
+        shown = Shown("rclone", live, secret=secret).file(".config/rclone/rclone.conf")
+        text += shown.replace("[porch]", f"[{remote}]").replace(
+            live.region, "other-v2-signature" if old else live.region
+        )
     (home / "rclone.conf").write_text(text)
     program = str(Path(sys.executable).parent / "rclone")
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.clients.shown import Shown
+
 
 @pytest.fixture
 def restic(live: Any, home: Path, name: str, run: Callable[..., str], needs: Callable[[str, str], str]) -> Any:
@@ -20,10 +22,7 @@ def restic(live: Any, home: Path, name: str, run: Callable[..., str], needs: Cal
 
     def call(*words: str, secret: str = "", **more: Any) -> str:
         env = {
-            "AWS_ACCESS_KEY_ID": live.access_key,
-            "AWS_SECRET_ACCESS_KEY": secret or live.secret_key,
-            "RESTIC_REPOSITORY": f"s3:{live.endpoint}/{name}/repo",
-            "RESTIC_PASSWORD": "a password",
+            **Shown("restic", live, secret=secret, bucket=name).environment(),
             "RESTIC_CACHE_DIR": str(home / "cache"),
         }
         return run([program, *words], env=env, **more)

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.documented import file_of
+from tests.acceptance.clients.shown import Shown
 
 REMEDY = "apt-get install s3cmd"
 SIZE = 20 * 1000 * 1000 + 17
-TODAY = file_of("connect/s3cmd.md", ".s3cfg").text
 # As their users have it: no section, an unknown region, "/%(bucket)" without its "s". Only TLS is off.
 SCALINGO = """
 access_key = "ACCESS_KEY"
@@ -30,9 +29,8 @@ use_https = False
 """
 
 
-def configure(live: Any, home: Path, template: str) -> None:
-    authority = live.endpoint.removeprefix("http://")
-    text = template.replace("127.0.0.1:8000", authority)
+def configure_old(live: Any, home: Path) -> None:
+    text = SCALINGO.replace("127.0.0.1:8000", live.endpoint.removeprefix("http://"))
     text = text.replace("ACCESS_KEY", live.access_key).replace("SECRET_KEY", live.secret_key)
     (home / ".s3cfg").write_text(text.strip() + "\n")
 
@@ -42,9 +40,9 @@ def s3cmd(request: Any, home: Path, run: Callable[..., str], needs: Callable[[st
     """``s3cmd("ls", ...)`` with each of the two configuration files."""
     program = needs("s3cmd", REMEDY)
     if request.param == "v4":
-        configure(request.getfixturevalue("live"), home, TODAY)
+        Shown("s3cmd", request.getfixturevalue("live")).write(home)
     else:
-        configure(request.getfixturevalue("old_live"), home, SCALINGO)
+        configure_old(request.getfixturevalue("old_live"), home)
 
     def call(*words: str, **more: Any) -> str:
         return run([program, "--no-progress", *words], **more)

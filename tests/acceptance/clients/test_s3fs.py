@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.clients.shown import Shown
+
 SIZE = 50 * 1000 * 1000 + 17
 REMEDY = "apt-get install s3fs fuse"
 
@@ -30,20 +32,16 @@ def words(live: Any, home: Path, needs: Callable[[str, str], str]) -> Callable[.
         pytest.skip("/dev/fuse may not be opened")
 
     def make(bucket: str, folder: Path, secret: str = "") -> list[str]:
-        keys = home / "passwd-s3fs"
-        keys.write_text(f"{live.access_key}:{secret or live.secret_key}\n")
-        keys.chmod(0o600)
+        shown = Shown("s3fs", live, secret=secret)
+        shown.write(home)
         options = {
-            "url": live.endpoint,
-            "passwd_file": keys,
-            "use_path_request_style": None,
-            "sigv4": None,  # else it tries V2 after any refusal, and tells of that one only
             "retries": 1,
             "connect_timeout": 5,
             "readwrite_timeout": 30,
             "singlepart_copy_limit": 10,  # MB; larger files are renamed by UploadPartCopy
         }
-        told = ",".join(name if value is None else f"{name}={value}" for name, value in options.items())
+        more = "".join(f",{name}={value}" for name, value in options.items())
+        told = shown.part(r"^s3fs [^\n]* -o ([^\n]*)$") + more
         # If the tests are killed, it ends as well and takes its mount along.
         return ["setpriv", "--pdeathsig", "TERM", program, bucket, str(folder), "-f", "-o", told]
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.clients.shown import Shown
+
 FOLDER = Path(__file__).parent / "js"
 
 
@@ -30,10 +32,7 @@ def node(
 
     def tell(chapter: str, bucket: str) -> str:
         env = {
-            "ENDPOINT": live.endpoint,
-            "ACCESS_KEY": live.access_key,
-            "SECRET_KEY": live.secret_key,
-            "REGION": live.region,
+            "CLIENT": Shown("sdk-js", live).part(r"new S3Client\((\{.*?\})\);"),
             "BUCKET": bucket,
             "ODD_KEYS": json.dumps(wild_keys),
         }

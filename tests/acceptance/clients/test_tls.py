@@ -18,11 +18,16 @@ import boto3
 import duckdb
 import pytest
 import urllib3
+from awscrt.exceptions import AwsCrtError
+from awscrt.http import HttpClientConnection, HttpHeaders, HttpRequest
+from awscrt.io import ClientTlsContext, TlsContextOptions
+from awscrt.s3 import S3Client, S3RequestTlsMode, S3RequestType
 from botocore.config import Config
 from minio import Minio
 from pyarrow import fs
 
 from gateway.testing.server import LiveGateway
+from tests.acceptance.clients.shown import Shown
 from tests.authority import Authority
 
 BIN = Path(sys.executable).parent
@@ -179,11 +184,33 @@ def test_duckdb(tls: Tls, bucket: str) -> None:
         assert duck.execute(f"SELECT answer FROM 's3://{bucket}/a.csv'").fetchone() == (42,)
 
 
+def test_awscrt(tls: Tls, bucket: str, s3: Any, sent: Path, tmp_path: Path) -> None:
+    trust = TlsContextOptions()
+    trust.override_default_trust_store_from_path(None, tls.authority)
+    _, settings = Shown("mountpoint", tls.live).call("S3Client")
+    connection = ClientTlsContext(trust).new_connection_options()
+    client = S3Client(**{**settings, "tls_mode": S3RequestTlsMode.ENABLED, "tls_connection_options": connection})
+    told = [("Host", tls.host), ("Content-Length", str(SIZE))]
+    put = HttpRequest("PUT", f"/{bucket}/sent", HttpHeaders(told))
+    client.make_request(request=put, type=S3RequestType.PUT_OBJECT, send_filepath=str(sent)).finished_future.result(60)
+    assert read(s3, bucket) == sent.read_bytes()
+    get, back = HttpRequest("GET", f"/{bucket}/sent", HttpHeaders(told[:1])), str(tmp_path / "back")
+    client.make_request(request=get, type=S3RequestType.GET_OBJECT, recv_filepath=back).finished_future.result(60)
+    assert Path(back).read_bytes() == sent.read_bytes()
+
+
+def test_awscrt_does_not_trust_just_anybody(tls: Tls) -> None:
+    connection = ClientTlsContext(TlsContextOptions()).new_connection_options()
+    host, _, port = tls.host.partition(":")
+    with pytest.raises(AwsCrtError, match="TLS"):
+        HttpClientConnection.new(host, int(port), tls_connection_options=connection).result(60)
+
+
 def test_sdk_js(tls: Tls, run: Any, needs: Any, name: str, wild_keys: tuple[str, ...]) -> None:
     program = needs("node", "apt-get install nodejs npm (20 or newer)")
     assert (JS / "node_modules").exists(), "make .make/js"
-    more = {"ACCESS_KEY": tls.live.access_key, "SECRET_KEY": tls.live.secret_key, "REGION": tls.live.region}
-    env = {"ENDPOINT": tls.endpoint, "BUCKET": name, "ODD_KEYS": json.dumps(wild_keys), **more}
+    client = Shown("sdk-js", tls.live).part(r"new S3Client\((\{.*?\})\);").replace(tls.live.endpoint, tls.endpoint)
+    env = {"CLIENT": client, "BUCKET": name, "ODD_KEYS": json.dumps(wild_keys)}
     run([program, "story.mjs", "story"], cwd=JS, env={**env, "NODE_EXTRA_CA_CERTS": tls.authority})
 
 
