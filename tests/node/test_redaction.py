@@ -46,15 +46,15 @@ class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("latin-1")
         server: Any = self.server
         mood = server.mood
-        if self.path.endswith("/auth/tokens"):
+        if self.path.endswith("/auth/tokens") and mood not in ("expired", "denied"):
             self.keystone(server.server_address[1])
             return
-        told = f"{self.requestline}\n{self.headers}"
+        told = f"{self.requestline}\n{self.headers}\n{sent}"
         server.heard.append(told)
-        code = {"denied": 403, "garbage": 200, "odd": 418}.get(mood, 500)
+        code = {"denied": 403, "garbage": 200, "odd": 418, "expired": 401}.get(mood, 500)
         body = f"<Error><Code>SignatureDoesNotMatch</Code><Message>{told}</Message></Error>".encode()
         if mood == "garbage":
             body = b"\xff\x00 no XML " + body
@@ -110,6 +110,36 @@ class Canaries:
 
     def seen(self, where: str, text: str) -> list[str]:
         return [f"{what} in {where}: ...{around(text, word)}..." for what, word in self.words.items() if word in text]
+
+
+class Watch(threading.Thread):
+    """What the kernel shows of a process and of all its children, however short they live."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.texts: dict[int, str] = {}
+        self.ended = threading.Event()
+        self._pid = pid
+        self.start()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.03):
+            parents = dict(_parents())
+            for pid in (self._pid, *parents):
+                above = pid
+                while above in parents and above != self._pid:
+                    above = parents[above]
+                if above == self._pid:
+                    with suppress(OSError):  # it is gone
+                        texts = [Path(f"/proc/{pid}/{name}").read_text("latin-1") for name in ("cmdline", "environ")]
+                        self.texts[pid] = self.texts.get(pid, "") + "\n".join(texts)
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """(process, its parent)"""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            yield int(stat.parent.name), int(stat.read_text("latin-1").rpartition(")")[2].split()[1])
 
 
 def around(text: str, word: str) -> str:
@@ -197,8 +227,15 @@ class Client:
         connection.close()
         return reply.status
 
-    def ask(self, method: str, host: str, target: str, *, spoil: bool = False, token: bool = False) -> int:
-        body = b"a body" if method == "PUT" and target.count("/") > 1 else b""
+    def secret(self, what: str) -> str:
+        """A word for a body, which no reply and no log may have."""
+        return self._canaries.add(what, f"canary-{secrets.token_hex(8)}")
+
+    def ask(
+        self, method: str, host: str, target: str, *, spoil: bool = False, token: bool = False, body: bytes = b""
+    ) -> int:
+        if method == "PUT" and target.count("/") > 1:
+            body = body or b"a body"
         request = AWSRequest(method, f"http://{host}{target}", headers={"Host": host}, data=body)
         S3SigV4Auth(self._keys if token else self._plain, "s3", "us-east-1").add_auth(request)
         headers = dict(request.headers.items())
@@ -216,7 +253,11 @@ class Client:
         return self.send("GET", url, {"Host": host})
 
 
-def test_nothing_shows_a_secret(porch: Path, storage: Any, canaries: Canaries, command: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["run", "twistd"])
+def test_nothing_shows_a_secret(
+    way: str, porch: Path, storage: Any, canaries: Canaries, command: Any, tmp_path: Path
+) -> None:
+    """twistd's log is the wordy one: it has every event, of every level."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     environment = command.environment(TMPDIR=str(temporary))
@@ -232,37 +273,45 @@ def test_nothing_shows_a_secret(porch: Path, storage: Any, canaries: Canaries, c
             assert done.returncode == 0, done.stderr
         made[name] = json.loads(done.stdout)
         canaries.add(f"the secret of {name}", made[name]["secret_access_key"])
+    twistd = [str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "gateway"]
+    start = [*gateway, "run"] if way == "run" else twistd
     with here.open("w") as said:
         process = subprocess.Popen(
-            [*gateway, "run", "-c", str(config)], env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            [*start, "-c", str(config)], env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=porch
         )
+    watch = Watch(process.pid)
     try:
-        url = wait_for(lambda: re.search(r"endpoint +http://(\S+):(\d+)", here.read_text()), process, here)
+        url = wait_for(lambda: re.search(r"(?:endpoint +|serving S3 at )http://(\S+):(\d+)", here.read_text()), process, here)
         client = Client(
             (url[1], int(url[2])), made["alice"]["access_key_id"], made["alice"]["secret_access_key"], canaries
         )
         shown = traffic(client, storage)
         pages = [client.send("GET", f"/_/{page}", {"Host": "h"}) for page in ("healthcheck", "metrics", "ready")]
         assert pages[1] == 200
-        kernel = [Path(f"/proc/{process.pid}/{name}").read_text() for name in ("cmdline", "environ", "limits")]
-        assert re.search(r"Max core file size +0 ", kernel[2]), "a core file would hold every secret"
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        assert re.search(r"Max core file size +0 ", limits), "a core file would hold every secret"
         check = [*gateway, "check", "-c", str(config)]
         checked = subprocess.run(check, env=environment, capture_output=True, text=True, timeout=300)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0, here.read_text()
+        watch.ended.set()
+        watch.join()
+    assert len(watch.texts) > (way == "twistd"), "twistd has the configuration checked by a process of its own"
     assert set(shown) >= {200, 403, 500} or set(shown) >= {200, 403, 503}, shown
-    log = (porch / "log" / "gateway.log").read_text() + here.read_text()
+    own = porch / "log" / "gateway.log"
+    log = here.read_text() + (own.read_text() if way == "run" else "")
     for name in ("s3", "azure", "sas", "gcp", "robot", "swift"):
         assert f"location {name}" in log, f"the storage of {name} was never a topic"
     heard = "\n".join(storage.heard)
-    for mark in ("AWS4-HMAC-SHA256", "SharedKey accname:", "sig=", TOKEN):  # the echo had something to tell
+    password = (porch / "private" / "swift.openstack_api_key").read_text()
+    for mark in ("AWS4-HMAC-SHA256", "SharedKey accname:", "sig=", TOKEN, password):  # the echo had much
         assert mark in heard, mark
     for authorization in re.findall(r"(?:Signature=|SharedKey accname:)(\S+)", heard):
         canaries.add("a signature for a storage", authorization)
     written = [path for folder in (porch, temporary) for path in folder.rglob("*") if path.is_file()]
     texts = {str(path): path.read_bytes().decode("latin-1") for path in written if path.parent.name != "private"}
-    texts |= {"/proc": "\n".join(kernel), "replies": "\n".join(client.replies)}
+    texts |= {f"/proc/{pid}": text for pid, text in watch.texts.items()} | {"replies": "\n".join(client.replies)}
     texts |= {"check": checked.stdout + checked.stderr, "repr": repr(read_node(config))}
     assert len(texts) > 6 and any(path.endswith("access.log") for path in texts)
     found = [line for where, text in texts.items() for line in canaries.seen(where, text)]
@@ -282,7 +331,14 @@ def traffic(client: Client, storage: Any) -> list[int]:
     shown.append(client.ask("GET", "127.0.0.1", "/attic/key", spoil=True))
     shown.append(client.ask("GET", "127.0.0.1", "/attic/key", token=True))
     shown.append(client.ask("GET", home, "/attic/none"))
-    for mood in ("down", "denied", "garbage", "odd"):
+    documents = "a document that is none", "the form of a browser"
+    for kind, word in zip(("application/xml", "multipart/form-data; boundary=b"), documents, strict=True):
+        secret = client.secret(word)
+        body = f'--b\r\nContent-Disposition: form-data; name="x-amz-signature"\r\n\r\n{secret}\r\n--b--\r\n'.encode()
+        shown += [client.send("POST", f"/attic{rest}", {"Content-Type": kind}, body) for rest in ("", "?delete")]
+        shown.append(client.ask("POST", "127.0.0.1", "/attic?delete", body=f"<Delete><{secret}></Delete>".encode()))
+        shown.append(client.ask("PUT", "127.0.0.1", "/attic/key?acl", body=f"<{secret}/>".encode()))
+    for mood in ("down", "denied", "garbage", "odd", "expired"):
         storage.mood = mood
         for name in ("s3", "azure", "sas", "gcp", "robot", "swift"):
             host = f"{name}.example.com"
