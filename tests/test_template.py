@@ -1,4 +1,5 @@
-"""A stranger's backend: docs/write-a-backend.md is followed to the letter, in a fresh environment beside the core."""
+"""A stranger's backend, and a stranger's program that is tested with ours: docs/write-a-backend.md and
+docs/testing-with-gateway.md are followed to the letter, in a fresh environment with nothing but the core's wheel."""
 
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ import yaml
 
 from gateway.cli.new_backend import KIT, write
 from gateway.testing import KIT_VERSION
+from tests.documented import DOCS
+from tests.documented import blocks as shown
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "write-a-backend.md").read_text()
@@ -81,11 +84,11 @@ class Stranger:
             if path.is_file() and "__pycache__" not in path.parts and path.name != "dropin.cache"
         }
 
-    def type(self, block: str) -> str:
+    def type(self, block: str, **more: str) -> str:
         """What a block of the page prints; the next one goes on in the folder where this one ended."""
         where = self._folder / "where"
         script = f"{block.replace('tcp:8043', f'tcp:{self._port}')}\npwd > {where}"
-        done = self._command.run("sh", "-ec", script, cwd=self.here, **self._extra)
+        done = self._command.run("sh", "-ec", script, cwd=self.here, **self._extra, **more)
         self.here = Path(where.read_text().strip())
         if "twistd gateway" in block:
             self._wait(lambda: urllib.request.urlopen(f"http://127.0.0.1:{self._port}/_/ready", timeout=10).close())
@@ -105,9 +108,14 @@ class Stranger:
                 time.sleep(0.05)
 
 
-def test_a_stranger_follows_the_page_and_no_file_of_the_core_is_touched(tmp_path: Path, command: Any) -> None:
-    stranger = Stranger(tmp_path, command)
-    stranger.settle()
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory, commands: Any) -> Stranger:
+    made = Stranger(tmp_path_factory.mktemp("stranger"), commands)
+    made.settle()
+    return made
+
+
+def test_a_stranger_follows_the_page_and_no_file_of_the_core_is_touched(stranger: Stranger) -> None:
     before = stranger.files()
     assert any(name.endswith("gateway/testing/template/backend.py.in") for name in before)
     seen = set()
@@ -120,6 +128,18 @@ def test_a_stranger_follows_the_page_and_no_file_of_the_core_is_touched(tmp_path
     assert seen == set(EXPECTED), "the page does not show a command any more"
     assert stranger.files() == before, "the core was changed, or something of the stranger's is left"
     assert "Traceback" not in (stranger.here / "twistd.log").read_text()
+
+
+def test_a_stranger_tests_a_program_with_ours(stranger: Stranger) -> None:
+    install, code = shown(DOCS / "testing-with-gateway.md")
+    assert install.text.startswith("pip install 'txgateway[testing]' ")
+    stranger.here = stranger.home / "notes"
+    stranger.here.mkdir()
+    stranger.type(install.text, PIP_CONSTRAINT=str(ROOT / "requirements" / "test.txt"))
+    (stranger.here / "test_notes.py").write_text(code.text)
+    printed = stranger.type("pytest -W error -q; python -m pip list --format=freeze", PYTHONSAFEPATH="1")
+    assert "3 passed" in printed, printed
+    assert "txgateway==" in printed and "txgateway-" not in printed and "moto" not in printed
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_json_tells_the_same(folder: Path, run: Run) -> None:
     text = (folder / "tahoe.cfg").read_text().replace("backend = local", "backend = memory")
     (folder / "tahoe.cfg").write_text(text.replace("local.path", "#local.path"))
     told = json.loads(run("check-backend", "memory", "--json", *AT).stdout)
-    assert (told["location"], told["backend"], told["kit"], told["left"]) == ("storage", "memory", 1, "")
+    assert (told["location"], told["backend"], told["kit"], told["left"]) == ("storage", "memory", 2, "")
     states = {row["promise"]: row["state"] for row in told["promises"]}
     assert states["shared_is_true"] == "skipped" and states["many_at_once"] == "kept"
     assert "broken" not in states.values()

@@ -68,7 +68,7 @@ def install(site: Path, name: str, kinds: dict[str, str]) -> None:
 def test_what_the_configuration_needs_is_loaded_and_nothing_else_imported(folder: Path, listed: Any) -> None:
     rows = listed("good", *AT)
     good = rows["good"]
-    assert (good["distribution"], good["version"], good["state"], good["kit"]) == ("odd", "1.2", "loaded", 1)
+    assert (good["distribution"], good["version"], good["state"], good["kit"]) == ("odd", "1.2", "loaded", 2)
     assert good["capabilities"]["shared"] is False and good["capabilities"]["native_multipart"] is False
     assert {row["state"] for kind, row in rows.items() if kind != "good"} == {"not needed"}
     assert rows["memory"]["capabilities"] is None

@@ -281,7 +281,9 @@ def test_nothing_shows_a_secret(
         )
     watch = Watch(process.pid)
     try:
-        url = wait_for(lambda: re.search(r"(?:endpoint +|serving S3 at )http://(\S+):(\d+)", here.read_text()), process, here)
+        url = wait_for(
+            lambda: re.search(r"(?:endpoint +|serving S3 at )http://(\S+):(\d+)", here.read_text()), process, here
+        )
         client = Client(
             (url[1], int(url[2])), made["alice"]["access_key_id"], made["alice"]["secret_access_key"], canaries
         )

@@ -1,12 +1,9 @@
-"""The fixtures that other projects use: each test has an S3 of its own, and a stranger's project finds them."""
+"""The fixtures that other projects use: each test has an S3 of its own. (A stranger's project: tests/test_template.py.)"""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -15,7 +12,6 @@ from botocore.exceptions import EndpointConnectionError
 
 from gateway.testing.endpoints import Endpoints
 from gateway.testing.server import ServerFault
-from tests.documented import DOCS, blocks
 
 
 @pytest.mark.parametrize("turn", [1, 2])
@@ -68,14 +64,3 @@ def test_the_process_ends_and_leaves_nothing() -> None:
     with pytest.raises(EndpointConnectionError):
         one.client.list_buckets()
     one.close()
-
-
-def test_a_stranger_s_project_follows_testing_with_gateway_md(tmp_path: Path, command: Any) -> None:
-    (code,) = [block.text for block in blocks(DOCS / "testing-with-gateway.md") if block.language == "python"]
-    (tmp_path / "test_notes.py").write_text(code)
-    environment = command.environment(PYTHONSAFEPATH="1")
-    words = [sys.executable, "-m", "pytest", "-W", "error", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
-    done = subprocess.run(
-        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180, check=False
-    )
-    assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout + done.stderr
