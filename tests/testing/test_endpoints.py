@@ -1,4 +1,4 @@
-"""The fixtures that other projects use: each test has an S3 of its own. (A stranger's project: tests/test_template.py.)"""
+"""The fixtures that other projects use: each test has an S3 of its own. (A stranger's one: tests/test_template.py.)"""
 
 from __future__ import annotations
 
