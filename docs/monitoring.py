@@ -211,6 +211,17 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     ("sum(gateway_pending_blobs)", "blobs pending"),
                 ),
             ),
+            Panel("Read by the scrub", "Bps", (("sum(rate(gateway_scrub_read_bytes_total[5m]))", "read"),)),
+            Panel(
+                "Found by the scrub",
+                "short",
+                (("sum(gateway_scrub_faults)", "faults"),),
+            ),
+            Panel(
+                "Days since the scrub's last pass",
+                "d",
+                (("(time() - (gateway_scrub_last_pass_timestamp_seconds > 0)) / 86400", "{{instance}}"),),
+            ),
             Panel(
                 "Days until a certificate ends",
                 "d",
@@ -295,6 +306,14 @@ ALERTS_LIST = (
         "warning",
         "More than 100 operations wait for location {{ $labels.backend }}.",
         "The storage is slower than its clients; raise `concurrency` if it can do more at once.",
+    ),
+    Alert(
+        "GatewayDamage",
+        "gateway_scrub_faults > 0",
+        "0m",
+        "critical",
+        "The scrub found {{ $value }} objects, or parts of them, that are not as they were written.",
+        "gateway.log names them; `gateway verify` does it again. Put them back from a copy, or upload them anew.",
     ),
     Alert(
         "GatewayLoopStalls",

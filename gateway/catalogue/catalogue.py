@@ -18,6 +18,7 @@ from gateway.catalogue.accounts import Accounts
 from gateway.catalogue.blobs import Blobs, Pending
 from gateway.catalogue.buckets import Buckets
 from gateway.catalogue.copying import PROOF
+from gateway.catalogue.damage import Damage
 from gateway.catalogue.database import (
     FILE,
     Database,
@@ -82,6 +83,7 @@ class Catalogue:
         self.blobs = Blobs(database, owner, pending)
         self.starts = Starts(database, slots)
         self.inventory = Inventory(database)
+        self.damage = Damage(database)
 
     @property
     def changes(self) -> int:

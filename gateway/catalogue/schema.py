@@ -168,4 +168,9 @@ _CHANGES = """
 ALTER TABLE about ADD COLUMN changes INTEGER NOT NULL DEFAULT 0;  -- grows with every commit; see witness.py
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CHANGES)
+_DAMAGE = """
+ALTER TABLE blobs ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;  -- 1: its bytes were found not to be what was written
+CREATE INDEX blobs_damaged ON blobs (location, name) WHERE damaged = 1;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CHANGES, _DAMAGE)

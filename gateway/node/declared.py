@@ -75,6 +75,14 @@ GATEWAY = (
         default="always",
         choices=("always", "scrub"),
     ),
+    Setting(
+        "scrub_interval",
+        "seconds",
+        "How long it may take to read and check everything that is stored, once and then again. Without it: 30 days"
+        " with `verify = scrub`, never with `verify = always`.",
+        default=None,
+        low=0.1,
+    ),
     Setting("probe_interval", "seconds", "How often each location's health is tried.", default="30s", low=0.1),
 )
 

@@ -12,6 +12,7 @@ from gateway.node.rooms import Rooms
 from gateway.observe import AccessLog, Metrics
 from gateway.plugins.limits import Limits
 from gateway.reaper import Reaper
+from gateway.recovery.scrub_duty import ScrubDuty
 from gateway.streams.digest import Digests
 
 
@@ -59,6 +60,13 @@ def connect_rooms(metrics: Metrics, rooms: Rooms, health: Health, reaper: Reaper
     metrics.connect(
         "gateway_reaper_last_pass_timestamp_seconds", lambda: {name: at.ended_at for name, at in counts.items()}
     )
+
+
+def connect_scrub(metrics: Metrics, scrub: ScrubDuty) -> None:
+    """What is read and compared beside serving."""
+    metrics.connect("gateway_scrub_read_bytes_total", lambda: scrub.size)
+    metrics.connect("gateway_scrub_faults", lambda: scrub.faults)
+    metrics.connect("gateway_scrub_last_pass_timestamp_seconds", lambda: scrub.last)
 
 
 def connect_threads(metrics: Metrics, pool: Any) -> None:

@@ -83,6 +83,11 @@ class Health:
             for name, probe in self._probes.items():
                 await self._catalogue.blobs.dispose(name, [probe])
 
+    def works(self, location: str) -> bool:
+        """Whether a location passed its last probe, or was not tried yet."""
+        known = self.states.get(location)
+        return known is None or known.working
+
     def ready(self, location: str = "") -> tuple[bool, list[str]]:
         """Whether the catalogue and that location work, or every one, and what does not."""
         condition = self._catalogue.condition

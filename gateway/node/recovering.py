@@ -110,7 +110,7 @@ async def verify(
             await owner_of(settings, locations, catalogue.id)
             shared = {name: location for name, location in locations.items() if location.capabilities.shared}
             findings.skipped = sorted(locations.keys() - shared.keys())
-            await Scrub(catalogue, shared, seal, cursor, Pace(rate, reactor), count).run(findings)
+            await Scrub(catalogue, shared, seal, Pace(rate, reactor), count).run(findings, cursor)
         return findings
     finally:
         await catalogue.close()

@@ -19,7 +19,7 @@ from gateway.http import Front, Limits
 from gateway.model import Call, Reply
 from gateway.node import doors
 from gateway.node.duties import Duties
-from gateway.node.figures import connect_doors, connect_front, connect_rooms, connect_threads
+from gateway.node.figures import connect_doors, connect_front, connect_rooms, connect_scrub, connect_threads
 from gateway.node.health import Health
 from gateway.node.read import DEFAULT, NodeSettings
 from gateway.node.rooms import Rooms, make_folder, open_rooms, unwritable
@@ -140,7 +140,7 @@ class Node(Served):
         )
         health.start(values["probe_interval"])
         self._closers.append(health.stop)
-        self._duties = Duties(self.settings, rooms, self._reactor)
+        self._duties = Duties(self.settings, rooms, health.works, self._reactor)
         self._closers.append(self._duties.stop)
         if self._seat.duties:
             self._duties.start()
@@ -152,6 +152,7 @@ class Node(Served):
         stalls.start()
         self._closers.append(stalls.stop)
         connect_rooms(metrics, rooms, health, self._duties.reaper)
+        connect_scrub(metrics, self._duties.scrub)
         connect_threads(metrics, self._reactor.getThreadPool())
         return health
 

@@ -129,6 +129,18 @@ FIGURES = (
         ("backend",),
         whole="max",
     ),
+    Figure("gateway_scrub_read_bytes_total", "counter", "Bytes that the scrub read and compared."),
+    Figure(
+        "gateway_scrub_faults",
+        "gauge",
+        "What is missing, short, damaged or unreadable, as the scrub's pass under way found, or the one before.",
+    ),
+    Figure(
+        "gateway_scrub_last_pass_timestamp_seconds",
+        "gauge",
+        "When the scrub's last pass ended; 0: none did.",
+        whole="max",
+    ),
     Figure(
         "gateway_reactor_lag_seconds",
         "histogram",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from gateway.seal import Seal, SealBroken
 from gateway.streams import Measured, Outflow
 
 CURSOR = "verify.json"
+DAMAGED, UNREADABLE = "damaged", "unreadable"
 _AT_ONCE = 4
 _LISTED = 1000
 
@@ -56,11 +56,13 @@ class Findings:
     skipped: list[str] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Whole or not at all."""
-        draft = path.with_name(path.name + ".partial")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-            json.dump(asdict(self), file)
-        os.replace(draft, path)
+        """Raises OSError."""
+        save(path, asdict(self))
+
+    @staticmethod
+    def forget(path: Path) -> None:
+        """The pass is over: the next one begins anew."""
+        path.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Findings:
@@ -72,45 +74,54 @@ class Findings:
             return cls()
 
 
+def save(path: Path, told: dict[str, Any]) -> None:
+    """A file that is whole or not there, also where the process is killed. Raises OSError."""
+    draft = path.with_name(path.name + ".partial")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+        json.dump(told, file)
+    os.replace(draft, path)
+
+
 class Pace:
     """At most ``rate`` bytes a second on average; None: as fast as it goes."""
 
-    def __init__(self, rate: int | None, clock: IReactorTime) -> None:
-        self._rate = rate
+    def __init__(self, rate: float | None, clock: IReactorTime) -> None:
+        self.rate = rate
         self._clock = clock
-        self._due = time.monotonic()
+        self._due = clock.seconds()
 
     async def take(self, size: int) -> None:
         """Wait until ``size`` more bytes are due."""
-        if self._rate is None:
+        if self.rate is None:
             return
-        now = time.monotonic()
-        self._due = max(self._due, now - 1) + size / self._rate  # an idle second at most is made up for
+        now = self._clock.seconds()
+        self._due = max(self._due, now - 1) + size / self.rate  # an idle second at most is made up for
         if self._due > now:
             await deferLater(self._clock, self._due - now)
 
 
 class Scrub:
-    """One pass over everything. ``tell(bytes)`` hears of each stretch that was read."""
+    """Reads and compares. ``tell(bytes)`` hears of each stretch that was read, before ``pace`` makes it wait."""
 
     def __init__(
         self,
         catalogue: Catalogue,
         locations: Mapping[str, Location],
         seal: Seal,
-        cursor: Path,
         pace: Pace,
         tell: Callable[[int], None],
     ) -> None:
         self._catalogue = catalogue
         self._locations = locations
         self._seal = seal
-        self._cursor = cursor
         self._pace = pace
         self._tell = tell
 
-    async def run(self, findings: Findings) -> None:
-        """From where ``findings`` is to the end. The reaper of a gateway that serves waits for one page at most."""
+    async def run(self, findings: Findings, cursor: Path) -> None:
+        """One pass, strays too, from where ``findings`` is to the end, noted in the file ``cursor`` until then.
+
+        The reaper of a gateway that serves waits for one page at most.
+        """
         catalogue = self._catalogue
         findings.until = findings.until or await catalogue.inventory.newest()
         few = DeferredSemaphore(_AT_ONCE)
@@ -119,7 +130,7 @@ class Scrub:
             reading = catalogue.blobs.reading()  # what this page names stays until the page is through
             try:
                 page = await catalogue.inventory.page(findings.after, findings.until)
-                found = await gatherResults([few.run(self._version, kept) for kept in page], consumeErrors=True)
+                found = await gatherResults([few.run(self.version, kept) for kept in page], consumeErrors=True)
             finally:
                 reading.close()
             if not page:
@@ -128,14 +139,15 @@ class Scrub:
             findings.versions += len(page)
             findings.size += sum(kept.stored for kept in page)
             findings.faults += [fault for faults in found for fault in faults]
-            findings.save(self._cursor)
+            findings.save(cursor)
         await catalogue.blobs.publish()
         findings.strays = {name: [each async for each in self._strays(name)] for name in self._locations}
-        self._cursor.unlink(missing_ok=True)
+        findings.forget(cursor)
 
     # ------------------------------------------------------------ what rows need
 
-    async def _version(self, kept: Kept) -> list[Fault]:
+    async def version(self, kept: Kept) -> list[Fault]:
+        """What is wrong with one version's blobs; those whose bytes are wrong are marked as damaged."""
         location = self._locations.get(kept.location)
         if location is None:
             self._tell(kept.stored)
@@ -147,6 +159,9 @@ class Scrub:
                 faults.append(Fault(kind, kept.location, piece.blob, kept.bucket, key, detail))
         if faults and not await self._catalogue.inventory.is_there(kept.id):
             return []  # removed meanwhile, and its blobs with it
+        damaged = {fault.blob for fault in faults if fault.kind == DAMAGED}
+        if damaged:
+            await self._catalogue.damage.mark(kept.location, damaged)
         return faults
 
     async def _piece(self, location: Location, piece: Piece) -> list[tuple[str, str]]:
@@ -160,7 +175,7 @@ class Scrub:
         except BlobMissing:
             return [("missing", "the storage has no such blob")]
         except BackendError as fault:
-            return [("unreadable", f"{type(fault).__name__}: {fault}")]
+            return [(UNREADABLE, f"{type(fault).__name__}: {fault}")]
 
     async def _bytes(self, location: Location, piece: Piece) -> list[tuple[str, str]]:
         flow = Outflow(location, [(0, piece)], 0, piece.size, verify=False)
@@ -173,7 +188,7 @@ class Scrub:
             measured.close()
         crcs = measured.crcs()
         bad = [at // 4 for at in range(0, len(piece.crcs), 4) if crcs[at : at + 4] != piece.crcs[at : at + 4]]
-        return [("damaged", f"MiB {', '.join(map(str, bad))} of the piece at {piece.start}")] if bad else []
+        return [(DAMAGED, f"MiB {', '.join(map(str, bad))} of the piece at {piece.start}")] if bad else []
 
     async def _manifest(self, location: Location, piece: Piece, pair: str | None) -> list[tuple[str, str]]:
         try:

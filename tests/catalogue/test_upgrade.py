@@ -65,7 +65,7 @@ def make(folder: Path, schema: int, reserved: bool = False) -> None:
         )
         connection.execute("INSERT INTO current_versions VALUES (1, ?, ?)", (key, number))
         connection.execute("INSERT INTO pieces VALUES (?, 0, 0, ?, 0, 1, x'00000000')", (number, blob))
-        connection.execute("INSERT INTO blobs VALUES ('storage', ?, 1, NULL)", (blob,))
+        connection.execute("INSERT INTO blobs (location, name, refs, doomed) VALUES ('storage', ?, 1, NULL)", (blob,))
     connection.close()
     assert room(folder) == (RESERVED if reserved else 0)
 
