@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gateway.cli.exits import Misconfigured, PartlyDone, Refused, Silent, misconfigured
-from gateway.cli.offline import config, in_reactor
+from gateway.cli.offline import as_json, config, in_reactor
 
 if TYPE_CHECKING:
     from gateway.node.online import Trial
+    from gateway.settings import ConfigurationFault
 
 
 @click.command()
 @config
 @click.option("-q", "--quiet", is_flag=True, help="Print faults only.")
 @click.option("--online", is_flag=True, help="Try every step on each location; a gateway may serve meanwhile.")
-def check(config: Path, quiet: bool, online: bool) -> None:
-    """Find every fault of a configuration without starting: one line each, exit code 3.
+@as_json
+def check(config: Path, quiet: bool, online: bool, as_json: bool) -> None:
+    """Find every fault of a configuration without starting: one line each.
 
-    5: locations that do not answer, without which a start goes on; 4: none answers.
+    Exit code 3 where there are faults; 5 where the only ones are locations that do not answer, without which a start
+    goes on; 4 where none answers.
 
     With --online nothing but the locations is tried, each with list, put, get, range and delete, and one line tells
-    how long each took. 3: settings, keys; 1: a right is missing; 4: a service does not answer.
+    how long each took. Exit code 3: settings or keys are wrong; 1: a right is missing; 4: a service does not answer.
+
+    --json prints the faults and the locations; exit codes and the lines of faults are the same.
     """
     if online:
-        _online(config, quiet)
+        _online(config, quiet, as_json)
         return
     from gateway.node.inspect import inspect
     from gateway.settings import ConfigurationFaults
@@ -38,18 +45,31 @@ def check(config: Path, quiet: bool, online: bool) -> None:
     try:
         reading = in_reactor(work)
     except ConfigurationFaults as faults:
+        if as_json:
+            _print_json(faults.faults)
         raise misconfigured(faults) from faults
+    if as_json:
+        places = [{"name": place.name, "backend": place.kind} for place in reading.places]
+        _print_json(reading.faults, places, left_alone=list(reading.notices))
     if reading.faults:
         raise PartlyDone("\n".join(map(str, reading.faults)))
-    if quiet:
+    if quiet or as_json:
         return
     if reading.notices:
         click.echo(f"{config}: left alone, for a Tahoe-LAFS node: {', '.join(reading.notices)}")
-    places = ", ".join(f"{place.name} ({place.kind})" for place in reading.places)
-    click.echo(f"{config}: no faults; locations: {places}")
+    named = ", ".join(f"{place.name} ({place.kind})" for place in reading.places)
+    click.echo(f"{config}: no faults; locations: {named}")
 
 
-def _online(config: Path, quiet: bool) -> None:
+def _print_json(faults: Iterable[ConfigurationFault], locations: Iterable[object] = (), **more: object) -> None:
+    click.echo(json.dumps({"faults": list(map(_fields, faults)), "locations": list(locations), **more}))
+
+
+def _fields(fault: ConfigurationFault) -> dict[str, object]:
+    return {name: getattr(fault, name) for name in ("file", "line", "seen", "expected", "fix")}
+
+
+def _online(config: Path, quiet: bool, as_json: bool) -> None:
     from gateway.node.online import try_online
     from gateway.settings import ConfigurationFaults
 
@@ -59,12 +79,16 @@ def _online(config: Path, quiet: bool) -> None:
     try:
         trials: list[Trial] = in_reactor(work)
     except ConfigurationFaults as faults:
+        if as_json:
+            _print_json(faults.faults)
         raise misconfigured(faults) from faults
+    if as_json:
+        _print_json((), map(_tried, trials))
     wrong = []
     for trial in trials:
         if trial.fault or trial.refused:
             wrong.append(_complaint(trial))
-        elif not quiet:
+        elif not quiet and not as_json:
             click.echo(f"{trial.place.name} ({trial.place.kind}): {trial.left_out or trial.done}")
     if not wrong:
         return
@@ -78,6 +102,17 @@ class _Lacking(Refused):
 
     def show(self, file: object = None) -> None:
         click.echo(self.message, err=True)
+
+
+def _tried(trial: Trial) -> dict[str, object]:
+    return {
+        "name": trial.place.name,
+        "backend": trial.place.kind,
+        "seconds": dict(trial.steps),
+        "refused": trial.refused,
+        "fault": _fields(trial.fault) if trial.fault else None,
+        "left_out": trial.left_out,
+    }
 
 
 def _complaint(trial: Trial) -> str:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @click.command("check-backend")
 @click.argument("name")
 @config
-@click.option("--patience", default=60.0, show_default=True, help="Seconds that one case of a promise may take.")
+@click.option(
+    "--patience", default=60.0, show_default=True, metavar="SECONDS", help="How long one case of a promise may take."
+)
 @as_json
 def check_backend(name: str, config: Path, patience: float, as_json: bool) -> None:
     """Try every promise of a backend on a configured location: one line each, exit code 1 where one is broken.

@@ -29,7 +29,13 @@ PORT = 8000
 
 
 @click.command()
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=FOLDER, show_default=True)
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=FOLDER,
+    show_default=True,
+    help="Where it lives; made where it is not there.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), help=f"The port; {PORT} or a free one where it is not given.")
 def demo(folder: Path, port: int | None) -> None:
     """Serve from FOLDER with a random key pair and a bucket; print lines to paste. Ctrl-C stops it.

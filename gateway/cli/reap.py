@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gateway.cli.exits import PartlyDone, Refused, misconfigured
-from gateway.cli.offline import config, in_reactor, settings_of, with_catalogue
+from gateway.cli.offline import as_json, config, in_reactor, settings_of, with_catalogue
 
 if TYPE_CHECKING:
     from gateway.catalogue import Catalogue
@@ -26,22 +28,27 @@ T = TypeVar("T")
     is_flag=True,
     help="Go on with a catalogue that forgot changes. What it does not know stays in its location.",
 )
+@as_json
 @config
-def reap(now: bool, accept_loss: bool, config: Path) -> None:
+def reap(now: bool, accept_loss: bool, as_json: bool, config: Path) -> None:
     """Tell how many blobs wait to be deleted; with --now delete them, and what dead processes left."""
     if accept_loss:
         changes = _accept_loss(settings_of(config))
-        click.echo(f"the catalogue goes on after change {changes}; blobs that it does not know are kept")
+        told = f"the catalogue goes on after change {changes}; blobs that it does not know are kept"
+        click.echo(json.dumps({"changes": changes}) if as_json else told)
         return
     if not now:
         count = with_catalogue(config, _waiting)
-        click.echo(f"{count} blobs wait to be deleted")
+        click.echo(json.dumps({"waiting": count}) if as_json else f"{count} blobs wait to be deleted")
         return
     done = _reap(settings_of(config))
     told = f"{done.blobs} blobs deleted, {done.uploads} uploads ended, {done.leases} leases of dead processes closed"
+    if as_json:
+        click.echo(json.dumps(asdict(done)))
     if done.failed:
         raise PartlyDone(f"{told}; {done.failed} refused by their storage, try again when it answers")
-    click.echo(told)
+    if not as_json:
+        click.echo(told)
 
 
 async def _waiting(catalogue: Catalogue, settings: NodeSettings) -> int:

@@ -181,3 +181,48 @@ def test_what_is_made_and_removed_is_told_in_json_too(tmp_path: Path, run: Run) 
     assert json.loads(run("bucket", "rm", "attic", *at).stdout) == {"bucket": "attic", "state": "removed"}
     revoked = json.loads(run("key", "revoke", made["access_key_id"], *at).stdout)
     assert revoked == {"access_key_id": made["access_key_id"], "state": "revoked"}
+
+
+def test_check_tells_a_machine_what_it_found(folder: Path, run: Run) -> None:
+    told = json.loads(run("check", "-c", "porch/tahoe.cfg", "--json").stdout)
+    assert told == {"faults": [], "locations": [{"name": "storage", "backend": "local"}], "left_alone": []}
+    (place,) = json.loads(run("check", "-c", "porch/tahoe.cfg", "--online", "--json").stdout)["locations"]
+    assert (place["name"], place["fault"], place["refused"]) == ("storage", None, {}) and place["seconds"]["put"] >= 0
+    text = (folder / "tahoe.cfg").read_text()
+    (folder / "tahoe.cfg").write_text(text.replace("[gateway]", "[gateway]\nregoin = eu-north-1"))
+    for more in ([], ["--online"]):
+        done = run("check", "-c", "porch/tahoe.cfg", "--json", *more, code=3)
+        (fault,) = json.loads(done.stdout)["faults"]
+        assert "regoin" in fault["seen"] and "region" in fault["fix"] and fault["line"] > 0
+        assert fault["fix"] in done.stderr, "people read the same"
+
+
+def test_reap_tells_a_machine_what_it_did(folder: Path, run: Run) -> None:
+    assert json.loads(run("reap", "-c", "porch/tahoe.cfg", "--json").stdout) == {"waiting": 0}
+    done = json.loads(run("reap", "--now", "-c", "porch/tahoe.cfg", "--json").stdout)
+    assert done == {"blobs": 0, "uploads": 0, "leases": 0, "failed": 0}
+    assert json.loads(run("reap", "--accept-loss", "-c", "porch/tahoe.cfg", "--json").stdout)["changes"] > 0
+
+
+def test_every_option_of_every_command_says_what_it_does() -> None:
+    """And every command that tells something tells it in JSON, too."""
+    code = """if True:
+        import click
+        from gateway.cli.program import COMMANDS, program
+        def walk(name, command):
+            if isinstance(command, click.Group):
+                for child in command.list_commands(context):
+                    yield from walk(f"{name} {child}", command.get_command(context, child))
+            else:
+                yield name, command
+        context = click.Context(program)
+        for name in COMMANDS:
+            for name, command in walk(name, program.get_command(context, name)):
+                options = [each for each in command.params if isinstance(each, click.Option)]
+                for each in options:
+                    assert each.help and each.help[-1] in ".:)", (name, each.name)
+                if name not in ("demo", "run", "new-backend", "completion"):
+                    assert "as_json" in {each.name for each in options}, name
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
