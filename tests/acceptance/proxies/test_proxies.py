@@ -1,4 +1,7 @@
-"""HAProxy, nginx and Caddy in front, as docs/proxies.md shows them: nothing that S3 signs or streams is touched."""
+"""HAProxy, nginx and Caddy in front, as docs/proxies.md shows them, without TLS and with it.
+
+Nothing that S3 signs or streams is touched.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ import os
 import random
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,7 @@ from botocore.exceptions import ClientError
 from minio import Minio
 
 from gateway.testing.server import LiveGateway
+from tests.authority import Authority
 from tests.documented import DOCS, ROOT, blocks
 
 UNPACKED = ROOT / ".make" / "debian"  # by .ci/debian-packages
@@ -77,9 +83,16 @@ def program(name: str) -> str:
     return found
 
 
-def shown(language: str) -> str:
-    (found,) = [block.text for block in blocks(DOCS / "proxies.md") if block.language == language]
-    return found
+INSTEAD = {"haproxy": "    bind ", "nginx": "    listen ", "caddy": "http://"}  # how the line begins that TLS replaces
+
+
+def shown(language: str, tls: bool = False) -> str:
+    """The page's configuration; with TLS its second block stands instead of a line of the first."""
+    plain, secure = [block.text for block in blocks(DOCS / "proxies.md") if block.language == language]
+    if not tls:
+        return plain
+    (line,) = [line for line in plain.splitlines(keepends=True) if line.startswith(INSTEAD[language])]
+    return plain.replace(line, secure)
 
 
 def words(name: str, site: str, folder: Path) -> list[str]:
@@ -101,11 +114,37 @@ def words(name: str, site: str, folder: Path) -> list[str]:
 def front(request: Any, live: LiveGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a proxy in front of the gateway."""
     folder = tmp_path_factory.mktemp(request.param)
+    with running(request.param, shown(request.param), live, folder) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module", params=["haproxy", "nginx", "caddy"])
+def tls_front(request: Any, live: LiveGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The URL of a proxy that ends TLS in front of the gateway, and the file of whom to trust."""
+    folder = tmp_path_factory.mktemp(f"{request.param}-tls")
+    authority = Authority(folder)
+    authority.issue("server")
+    (folder / "both.pem").write_text((folder / "server.pem").read_text() + (folder / "server-key.pem").read_text())
+    site = shown(request.param, tls=True)
+    site = site.replace("/etc/ssl/private/s3.pem", f"{folder}/both.pem")
+    site = site.replace("/etc/ssl/certs/s3.pem", f"{folder}/server.pem")
+    site = site.replace("/etc/ssl/private/s3-key.pem", f"{folder}/server-key.pem")
+    assert "/etc/" not in site
+    trust = ssl.create_default_context(cafile=authority.file)
+    with running(request.param, site, live, folder, trust) as port:
+        yield f"https://127.0.0.1:{port}", str(authority.file)
+
+
+@contextmanager
+def running(
+    name: str, site: str, live: LiveGateway, folder: Path, trust: ssl.SSLContext | None = None
+) -> Iterator[int]:
+    """A proxy on a port of its own while the body runs; with ``trust`` it speaks TLS."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    site = shown(request.param).replace("127.0.0.1:8000", live.endpoint.removeprefix("http://"))
-    site = site.replace(":8080", f":{port}")
+    site = site.replace("127.0.0.1:8000", live.endpoint.removeprefix("http://"))
+    site = site.replace(":8080", f":{port}").replace(":8443", f":{port}")
     libraries = {str(file.parent) for file in UNPACKED.glob("usr/lib/*/libopentracing*")}
     environment = {
         **os.environ,
@@ -114,20 +153,21 @@ def front(request: Any, live: LiveGateway, tmp_path_factory: pytest.TempPathFact
         "XDG_DATA_HOME": str(folder),
     }
     with (folder / "log").open("wb") as log:
-        command = words(request.param, site, folder)
+        command = words(name, site, folder)
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)
     try:
         end = time.monotonic() + 60
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_/ready", timeout=10).close()
+                scheme = "https" if trust else "http"
+                urllib.request.urlopen(f"{scheme}://127.0.0.1:{port}/_/ready", timeout=10, context=trust).close()
                 break
             except OSError:
                 said = (folder / "log").read_text()
                 assert process.poll() is None, said
                 assert time.monotonic() < end, said
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield port
     finally:
         process.terminate()
         process.wait(30)
@@ -140,12 +180,12 @@ def s3(front: str, live: LiveGateway) -> Iterator[Any]:
     client.close()
 
 
-def client_of(front: str, live: LiveGateway, secret: str) -> Any:
+def client_of(front: str, live: LiveGateway, secret: str, verify: str | None = None) -> Any:
     once = {"total_max_attempts": 1}
     path_style = {"addressing_style": "path"}
     config = Config(read_timeout=60, retries=once, s3=path_style, signature_version="s3v4")
     keys = {"aws_access_key_id": live.access_key, "aws_secret_access_key": secret}
-    return boto3.client("s3", endpoint_url=front, region_name=live.region, config=config, **keys)
+    return boto3.client("s3", endpoint_url=front, region_name=live.region, config=config, verify=verify, **keys)
 
 
 @pytest.fixture
@@ -228,3 +268,29 @@ def test_bodies_stream_through(front: str, s3: Any, bucket: str) -> None:
     reply = connection.getresponse()
     assert (reply.status, b"SignatureDoesNotMatch" in reply.read()) == (403, True)
     connection.close()
+
+
+def test_a_proxy_that_ends_tls(tls_front: tuple[str, str], live: LiveGateway) -> None:
+    """Over TLS boto3 does not sign bodies, it sends them in chunks with a checksum behind."""
+    front, authority = tls_front
+    s3 = client_of(front, live, live.secret_key, verify=authority)
+    place = {"Bucket": f"behind-{random.randbytes(8).hex()}"}
+    s3.create_bucket(**place)
+    for key in KEYS:
+        s3.put_object(**place, Key=key, Body=io.BytesIO(key.encode()), Metadata={"some_name": "x"})
+        assert s3.get_object(**place, Key=key)["Body"].read() == key.encode()
+    data = random.Random(4).randbytes(SIZE)
+    parts = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB)
+    s3.upload_fileobj(io.BytesIO(data), place["Bucket"], "parts", Config=parts)
+    sink = io.BytesIO()
+    s3.download_fileobj(place["Bucket"], "parts", sink)
+    assert sink.getvalue() == data
+    link = s3.generate_presigned_url("get_object", Params={**place, "Key": "a//b"})
+    trust = ssl.create_default_context(cafile=authority)
+    with urllib.request.urlopen(link, timeout=60, context=trust) as reply:
+        assert reply.read() == b"a//b"
+    s3.close()
+    wrong = client_of(front, live, "wrong", verify=authority)
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        wrong.put_object(**place, Key="key", Body=bytes(MIB))
+    wrong.close()
