@@ -48,7 +48,9 @@ class Sites:
         folder = self._folder(f"gateway-{storage}")
         kept = self._stack.enter_context(kept_on(storage))
         self._stack.callback(self._note, storage, kept.server, folder / "log" / "access.log")
-        live = LiveGateway(folder, kept.backend, storage=kept.settings, secrets=kept.secrets)
+        # on a local folder two processes serve: what one of them remembers must be right when the other changed it
+        gateway = {"workers": "2" if storage == "local" else "1"}
+        live = LiveGateway(folder, kept.backend, gateway=gateway, storage=kept.settings, secrets=kept.secrets)
         self._stack.enter_context(live)
         keys = live.access_key, live.secret_key
         return Site(live.endpoint, *keys, region=live.region, backend=storage, pid=live.pid, config=live.config_file)
