@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from gateway.catalogue.database import Database
@@ -13,11 +14,14 @@ from gateway.model import ListedObject, ListingPage
 BEYOND = b"\xff"
 
 _PAGE = (
-    "SELECT c.key, v.size, v.etag, v.modified, v.storage_class, v.owner, v.crc32 IS NOT NULL, v.crc32c IS NOT NULL,"
-    " v.crc64nvme IS NOT NULL, v.sha1 IS NOT NULL, v.sha256 IS NOT NULL, v.checksum_type"
+    "SELECT c.key, v.size, v.etag, v.modified / 1000.0, v.storage_class, v.owner, (v.crc32 IS NOT NULL)"
+    " + 2 * (v.crc32c IS NOT NULL) + 4 * (v.crc64nvme IS NOT NULL) + 8 * (v.sha1 IS NOT NULL)"
+    " + 16 * (v.sha256 IS NOT NULL), v.checksum_type"
     " FROM current_versions c CROSS JOIN versions v ON v.id = c.version"
     " WHERE c.bucket = ? AND c.key >= ? AND c.key < ? ORDER BY c.key"
 )
+# What each value of the bits above stands for.
+_ALGORITHMS = tuple(algorithms_of(tuple(bits >> at & 1 for at in range(5))) for bits in range(32))
 
 
 class Listing:
@@ -44,7 +48,12 @@ class Listing:
 
         with self._database.snapshot():
             rows, prefixes, more = skim(seek, first, prefix, delimiter, limit)
-        objects = tuple(_listed(row) for row in rows)
+        objects = tuple(
+            [
+                ListedObject(key, size, etag, modified, storage_class, owner, _ALGORITHMS[bits], kind)
+                for key, size, etag, modified, storage_class, owner, bits, kind in rows
+            ]
+        )
         names = [*(entry.key for entry in objects[-1:]), *prefixes[-1:]]
         return ListingPage(objects, tuple(prefixes), max(names) if more else None)
 
@@ -61,6 +70,9 @@ def skim(
     if limit <= 0:
         return found, prefixes, False
     rows = seek(first)
+    if not delimiter:
+        found = list(islice(rows, limit + 1))
+        return found[:limit], prefixes, len(found) > limit
     while (row := next(rows, None)) is not None:
         if len(found) + len(prefixes) == limit:
             return found, prefixes, True
@@ -88,7 +100,3 @@ def beyond(prefix: bytes) -> bytes:
     """The first name that sorts after everything that starts with ``prefix``."""
     stem = prefix.rstrip(BEYOND)
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else BEYOND
-
-
-def _listed(row: Any) -> ListedObject:
-    return ListedObject(row[0], row[1], row[2], row[3] / 1000, row[4], row[5], algorithms_of(row[6:11]), row[11])

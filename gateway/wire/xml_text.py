@@ -7,7 +7,7 @@ a listing asks for encoding-type=url, and names are percent-encoded instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -16,6 +16,9 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _SPECIAL = re.compile('[&<>"\x00-\x1f\ufffe\uffff]')
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.~/-]")
+# The octets that stand for themselves, in names that are percent-encoded and in others.
+_SAFE = bytes(octet for octet in range(128) if not _UNSAFE.match(chr(octet)))
+_PLAIN = bytes(octet for octet in range(128) if not _SPECIAL.match(chr(octet)))
 _PERCENT = {chr(octet): f"%{octet:02X}" for octet in range(256)}
 
 
@@ -38,6 +41,13 @@ def name_text(name: bytes, url: bool) -> str:
     return _UNSAFE.sub(_percent, name.decode("latin-1")) if url else _SPECIAL.sub(_reference, name.decode("utf-8"))
 
 
+def names_text(names: Sequence[bytes], url: bool) -> list[str]:
+    """``name_text`` of each. Most pages hold nothing to escape, and one look at all their names tells."""
+    if b"".join(names).translate(None, _SAFE if url else _PLAIN):
+        return [name_text(name, url) for name in names]
+    return [name.decode("ascii") for name in names]
+
+
 def element(tag: str, value: str | None, url: bool = False) -> str:
     """``<tag>value</tag>``, nothing for None; ``url``: percent-encoded."""
     if value is None:
@@ -55,9 +65,10 @@ def person(tag: str, identity: str, display_name: str) -> str:
     return f"<{tag}><ID>{escape(identity)}</ID><DisplayName>{escape(display_name)}</DisplayName></{tag}>"
 
 
-def common_prefixes(prefixes: Iterable[bytes], url: bool) -> str:
+def common_prefixes(prefixes: Sequence[bytes], url: bool) -> str:
     """The rows of a listing that stand for many keys each."""
-    return "".join([f"<CommonPrefixes><Prefix>{name_text(p, url)}</Prefix></CommonPrefixes>" for p in prefixes])
+    rows = [f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>" for name in names_text(prefixes, url)]
+    return "".join(rows)
 
 
 def checksum_elements(checksums: Mapping[str, str], checksum_type: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.model import NOTHING, Account, Bucket, ListingPage, PartFacts, Upload, UploadedPart
 from gateway.wire.request import format_iso
@@ -17,6 +18,7 @@ from gateway.wire.xml_text import (
     escape,
     flag,
     name_text,
+    names_text,
     person,
 )
 
@@ -75,19 +77,25 @@ def acl(owner: Account) -> bytes:
 # ---------------------------------------------------------------- listings of objects
 
 
+@lru_cache(maxsize=64)
+def _kinds(algorithms: tuple[str, ...], checksum_type: str) -> str:
+    """Which checksums an object has."""
+    return "".join([f"<ChecksumAlgorithm>{name}</ChecksumAlgorithm>" for name in algorithms]) + element(
+        "ChecksumType", checksum_type or None
+    )
+
+
 def _contents(page: ListingPage, url: bool, owners: Mapping[str, str] | None) -> str:
     """The rows of a page; ``owners`` (account id -> display name) is None where owners are not shown."""
     people = {identity: person("Owner", identity, name) for identity, name in (owners or {}).items()}
-    rows = []
-    for item in page.objects:
-        algorithms = "".join([f"<ChecksumAlgorithm>{a}</ChecksumAlgorithm>" for a in item.checksum_algorithms])
-        if item.checksum_type:
-            algorithms += f"<ChecksumType>{item.checksum_type}</ChecksumType>"
-        rows.append(
-            f"<Contents><Key>{name_text(item.key, url)}</Key><LastModified>{format_iso(item.modified)}</LastModified>"
-            f"<ETag>&quot;{item.etag}&quot;</ETag>{algorithms}<Size>{item.size}</Size>"
-            f"{people.get(item.owner, '')}<StorageClass>{item.storage_class}</StorageClass></Contents>"
-        )
+    names = names_text([item.key for item in page.objects], url)
+    rows = [
+        f"<Contents><Key>{name}</Key><LastModified>{format_iso(item.modified)}</LastModified>"
+        f"<ETag>&quot;{item.etag}&quot;</ETag>{_kinds(item.checksum_algorithms, item.checksum_type)}"
+        f"<Size>{item.size}</Size>{people.get(item.owner, '')}"
+        f"<StorageClass>{item.storage_class}</StorageClass></Contents>"
+        for name, item in zip(names, page.objects, strict=True)
+    ]
     return "".join(rows)
 
 
@@ -199,7 +207,7 @@ def _algorithm(upload: Upload) -> str:
 def list_uploads(
     bucket: str,
     uploads: Iterable[Upload],
-    prefixes: Iterable[bytes],
+    prefixes: Sequence[bytes],
     *,
     prefix: str,
     delimiter: str | None,
