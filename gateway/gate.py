@@ -59,7 +59,7 @@ class Gate:
         target, headers = verified.route, verified.route.headers
         bucket = None
         if target.bucket is not None and target.operation != "CreateBucket":
-            bucket = await self._gateway.catalogue.buckets.find(target.bucket)
+            bucket = await self._gateway.catalogue.buckets.known(target.bucket)
             if bucket is None:
                 raise S3Error("NoSuchBucket", fields={"BucketName": target.bucket})
         if not access.allows(verified.account, target.operation, bucket):

@@ -62,6 +62,7 @@ class Verifier:
         """
         claim = signature.read_claim(call)
         if claim is None:
+            self._catalogue.look()
             return VerifiedCall(call, route, None, "", signature.anonymous_payload(call), _BUILT_BY_THE_VERIFIER)
         known = await self._catalogue.accounts.signer(claim.access_key)
         account, secret = known if known is not None else (None, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from gateway.catalogue.database import Database
+from gateway.catalogue.database import Database, Kept, move_on
 from gateway.catalogue.faults import CatalogueFault
 from gateway.model import AccessKey, Account
 from gateway.seal import Seal
@@ -23,14 +23,13 @@ class Accounts:
     """Who may sign requests.
 
     ``signer`` is asked with every request, so it answers from memory; the catalogue's generation, which each change
-    of an account or key moves on, is read anew each time, so a revoked key is refused at once by every process.
+    of an account or key moves on, is looked at anew each time, so a revoked key is refused at once by every process.
     """
 
     def __init__(self, database: Database, seal: Seal) -> None:
         self._database = database
         self._seal = seal
-        self._generation = -1
-        self._signers: dict[str, tuple[Account, str]] = {}
+        self._signers = Kept(database, self._signer)
 
     async def add(
         self, name: str, *, canonical_id: str | None = None, display_name: str | None = None, email: str | None = None
@@ -40,7 +39,7 @@ class Accounts:
         now = self._database.now()
 
         def change(connection: apsw.Connection) -> None:
-            _move_on(connection)
+            move_on(connection)
             connection.execute(
                 "INSERT INTO accounts (id, name, display_name, email, created) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
@@ -70,7 +69,7 @@ class Accounts:
         sealed = self._seal.close(secret.encode(), _purpose(access_key))
 
         def change(connection: apsw.Connection) -> None:
-            _move_on(connection)
+            move_on(connection)
             if not connection.execute("SELECT 1 FROM accounts WHERE id = ?", (account_id,)).fetchall():
                 raise CatalogueFault(f"there is no account with the id {account_id}")
             connection.execute(
@@ -88,7 +87,7 @@ class Accounts:
         """Revoke a key pair; False where there was none."""
 
         def change(connection: apsw.Connection) -> bool:
-            _move_on(connection)
+            move_on(connection)
             connection.execute("DELETE FROM access_keys WHERE access_key = ?", (access_key,))
             return connection.changes() > 0
 
@@ -105,22 +104,16 @@ class Accounts:
 
     async def signer(self, access_key: str) -> tuple[Account, str] | None:
         """Account and secret of an access key. Raises SealBroken where the stored secret was changed."""
-        ((generation,),) = self._database.rows("SELECT generation FROM about")
-        if generation != self._generation:  # read before the rows: what is kept is never older than its generation
-            self._signers.clear()
-            self._generation = generation
-        known = self._signers.get(access_key)
-        if known is None:
-            row = self._database.row(
-                f"SELECT {_ACCOUNT}, k.secret FROM access_keys k JOIN accounts a ON a.id = k.account"
-                " WHERE k.access_key = ?",
-                (access_key,),
-            )
-            if row is None:
-                return None  # not remembered: strangers must not fill the memory
-            known = (Account(*row[:4]), self._seal.open(row[4], _purpose(access_key)).decode())
-            self._signers[access_key] = known
-        return known
+        self._database.look()
+        return self._signers.get(access_key)
+
+    def _signer(self, access_key: str) -> tuple[Account, str] | None:
+        row = self._database.row(
+            f"SELECT {_ACCOUNT}, k.secret FROM access_keys k JOIN accounts a ON a.id = k.account"
+            " WHERE k.access_key = ?",
+            (access_key,),
+        )
+        return row and (Account(*row[:4]), self._seal.open(row[4], _purpose(access_key)).decode())
 
 
 def _account(row: Any | None) -> Account | None:
@@ -130,6 +123,3 @@ def _account(row: Any | None) -> Account | None:
 def _purpose(access_key: str) -> bytes:
     return b"key:" + access_key.encode()
 
-
-def _move_on(connection: apsw.Connection) -> None:
-    connection.execute("UPDATE about SET generation = generation + 1")

@@ -175,8 +175,11 @@ class Blobs:
     # ------------------------------------------------------------ readings
 
     def reading(self) -> Reading:
-        """To be opened before a GET looks up its version, and closed after its body."""
-        epoch = self._epoch()
+        """To be opened before a GET looks up its version, and closed after its body.
+
+        It notes the epoch that its request saw (``Database.look``): an older one keeps more blobs, never fewer.
+        """
+        epoch = self._database.epoch
         self._readings[epoch] += 1
         return Reading(epoch, self._end_reading)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import apsw
 
-from gateway.catalogue.database import Database, first_row
+from gateway.catalogue.database import Database, Kept, first_row, move_on
 from gateway.errors import S3Error
 from gateway.model import Bucket
 
@@ -20,6 +20,7 @@ class Buckets:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._known = Kept(database, self._find)
 
     async def create(self, name: str, owner: str, location: str, constraint: str) -> tuple[Bucket, bool]:
         """The new bucket and True, or the one that has the name already (whoever owns it) and False."""
@@ -32,13 +33,21 @@ class Buckets:
                 (name, owner, location, constraint, now),
             )
             created = connection.changes() > 0
+            move_on(connection)
             (row,) = connection.execute(f"SELECT {_BUCKET} FROM buckets WHERE name = ?", (name,)).fetchall()
             return _bucket(row), created
 
         return await self._database.change(change)
 
+    async def known(self, name: str) -> Bucket | None:
+        """The bucket of that name, as it was when this request looked at the catalogue (``Database.look``)."""
+        return self._known.get(name)
+
     async def find(self, name: str) -> Bucket | None:
-        """The bucket of that name."""
+        """The bucket of that name now."""
+        return self._find(name)
+
+    def _find(self, name: str) -> Bucket | None:
         row = self._database.row(f"SELECT {_BUCKET} FROM buckets WHERE name = ?", (name,))
         return None if row is None else _bucket(row)
 
@@ -60,6 +69,7 @@ class Buckets:
             connection.execute("DELETE FROM buckets WHERE id = ?", (bucket_id,))
             if not connection.changes():
                 raise S3Error("NoSuchBucket")
+            move_on(connection)
             # Those being opened or completed right now notice at their next step that the bucket is gone.
             connection.execute(
                 "UPDATE uploads SET state = 'aborting' WHERE bucket = ? AND state = 'open'", (bucket_id,)

@@ -98,6 +98,10 @@ class Catalogue:
         """A location knows of so many changes. Unless somebody accepts the loss, no later start takes less either."""
         self._witness.heard(changes)
 
+    def look(self) -> None:
+        """See what has moved on since the last request: see ``Database.look``. ``accounts.signer`` does it as well."""
+        self._database.look()
+
     async def examine(self) -> None:
         """Read every page, beside serving; what is found is in ``condition`` then."""
         await self._examination.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import apsw
 
@@ -19,6 +19,7 @@ FILE = "catalogue.sqlite"
 APPLICATION_ID = 0x74784757  # "txGW": tells our file from another program's
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Database:
@@ -31,6 +32,12 @@ class Database:
         self._writer = writer
         self._clock = clock
         self._condition = condition
+        self.generation = self.epoch = -1
+
+    def look(self) -> None:
+        """See where the catalogue is now: ``generation`` moves on with every change of an account, key or bucket,
+        ``epoch`` whenever a blob is doomed. Each request begins with it (2 us)."""
+        ((self.generation, self.epoch),) = self.rows("SELECT generation, epoch FROM about")
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows, as tuples. The statement is finished on return, so that no old snapshot stays open.
@@ -78,10 +85,42 @@ class Database:
         return round(self._clock() * 1000)
 
 
+class Kept(Generic[V]):
+    """Rows that many requests ask for, as they were at the last ``look`` of the database; strangers' names are none.
+
+    They are read after the generation that they are kept for, so they are never older than it says.
+    """
+
+    MOST = 10_000  # so that very many do not fill the memory
+
+    def __init__(self, database: Database, read: Callable[[str], V | None]) -> None:
+        self._database = database
+        self._read = read
+        self._generation = -1
+        self._rows: dict[str, V] = {}
+
+    def get(self, name: str) -> V | None:
+        """What ``read`` gives for that name, from memory where nothing has changed."""
+        if self._database.generation != self._generation or len(self._rows) >= self.MOST:
+            self._rows.clear()
+            self._generation = self._database.generation
+        known = self._rows.get(name)
+        if known is None:
+            known = self._read(name)
+            if known is not None:
+                self._rows[name] = known
+        return known
+
+
 def first_row(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> Any | None:
     """The first row of a statement that has at most a few, or None."""
     rows = connection.execute(sql, values).fetchall()
     return rows[0] if rows else None
+
+
+def move_on(connection: apsw.Connection) -> None:
+    """Inside a change of an account, a key or a bucket: what was kept of them is looked up anew."""
+    connection.execute("UPDATE about SET generation = generation + 1")
 
 
 def prepare(folder: Path) -> Path:

@@ -118,9 +118,11 @@ async def test_only_doomed_blobs_can_be_gone(catalogue, bucket, version_of) -> N
 @pytest_twisted.ensureDeferred
 async def test_a_blob_is_not_given_out_below_a_running_get(catalogue, bucket, version_of) -> None:
     before = await doom(catalogue, bucket, version_of)
+    catalogue.look()
     reading = catalogue.blobs.reading()
     during = await doom(catalogue, bucket, version_of)
     assert await catalogue.blobs.doomed("storage") == [before]
+    catalogue.look()
     later = catalogue.blobs.reading()
     reading.close()
     reading.close()
@@ -135,6 +137,7 @@ async def test_a_blob_is_not_given_out_below_a_running_get(catalogue, bucket, ve
 async def test_a_replaced_version_keeps_its_blobs_below_a_running_get(catalogue, bucket, version_of) -> None:
     old, new = [await catalogue.blobs.name("storage") for _ in range(2)]
     await catalogue.versions.commit(version_of(bucket, b"k", (old, 1)))
+    catalogue.look()
     with_reading = catalogue.blobs.reading()
     await catalogue.versions.commit(version_of(bucket, b"k", (new, 1)))
     assert await catalogue.blobs.doomed("storage") == []
@@ -145,6 +148,7 @@ async def test_a_replaced_version_keeps_its_blobs_below_a_running_get(catalogue,
 @pytest_twisted.ensureDeferred
 async def test_readings_of_every_living_process_count(catalogue, world, bucket, version_of) -> None:
     other = world.open()
+    other.look()
     reading = other.blobs.reading()
     name = await doom(catalogue, bucket, version_of)
     assert await catalogue.blobs.doomed("storage") == [], "the other process has not told that it reads nothing older"
@@ -159,6 +163,7 @@ async def test_readings_of_every_living_process_count(catalogue, world, bucket, 
 @pytest_twisted.ensureDeferred
 async def test_readings_of_a_dead_process_count_no_more(catalogue, world, bucket, version_of) -> None:
     other = world.open()
+    other.look()
     other.blobs.reading()
     name = await doom(catalogue, bucket, version_of)
     assert await catalogue.blobs.doomed("storage") == []

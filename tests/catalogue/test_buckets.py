@@ -69,3 +69,18 @@ async def test_open_uploads_end_with_their_bucket(catalogue, bucket) -> None:
     assert [(stale.id, stale.state, stale.token) for stale in await catalogue.uploads.stale()] == [
         (upload.id, "aborting", "token")
     ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_known_of_a_bucket_is_as_new_as_the_last_look(catalogue, world) -> None:
+    other = world.open()
+    assert await catalogue.buckets.known("new") is None
+    made, _ = await other.buckets.create("new", "owner", "storage", "")
+    assert await catalogue.buckets.known("new") == made  # what is not known is never remembered
+    await other.buckets.delete(made.id)
+    again, _ = await other.buckets.create("new", "another", "storage", "")
+    catalogue.look()
+    assert await catalogue.buckets.known("new") == again
+    await other.buckets.delete(again.id)
+    catalogue.look()
+    assert await catalogue.buckets.known("new") is None

@@ -102,6 +102,7 @@ class Objects(RuleBasedStateMachine):
     @rule()
     def read(self) -> None:
         alive = {name for names in self.objects.values() for name in names}
+        self.catalogue.look()
         self.readings.append((self.catalogue.blobs.reading(), alive))
 
     @rule()
