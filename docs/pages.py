@@ -6,6 +6,7 @@ configuration.md is, for people read it beside their tahoe.cfg.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+import gateway
 from gateway.cli.program import COMMANDS, program
 from gateway.errors import BACKEND_TO_S3
 from gateway.node.read import read
@@ -108,6 +110,20 @@ def errors() -> str:
     return "\n".join(parts) + "\n"
 
 
+def promises() -> str:
+    """Each test of the conformance kit with what it tells an author who fails it."""
+    about = "Each is a test of `gateway.testing.BackendContract`; what stands beside it ends the message of a failure."
+    parts = ["# The promises of a backend\n\n(Made from the conformance kit.)\n", about]
+    for file in sorted((Path(gateway.__file__).parent / "testing").glob("promises_*.py")):
+        module = ast.parse(file.read_text())
+        parts += [f"\n{ast.get_docstring(module)}\n", "| promise | what to do |\n|---|---|"]
+        for node in ast.walk(module):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                name = node.name.removeprefix("test_").replace("_", " ")
+                parts.append(f"| {name} | {ast.get_docstring(node)} |")
+    return "\n".join(parts) + "\n"
+
+
 SEAL = "ab" * 32
 GOOD = "[storage]\nbackend = memory\n"
 # anchor, title, tahoe.cfg, what is done to private/
@@ -177,7 +193,14 @@ def more() -> str:
     return "\n".join(["# More\n", "```{toctree}\n:maxdepth: 1", *(f"/{page}" for page in pages), "```\n"])
 
 
-PAGES = {"commands": commands, "s3-support": s3_support, "errors": errors, "decisions": decisions, "more": more}
+PAGES = {
+    "commands": commands,
+    "s3-support": s3_support,
+    "errors": errors,
+    "promises": promises,
+    "decisions": decisions,
+    "more": more,
+}
 
 
 def write(made_: Path = MADE) -> None:

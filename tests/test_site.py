@@ -14,6 +14,7 @@ import pytest
 
 from gateway.cli.program import COMMANDS
 from gateway.operations import OPERATIONS
+from gateway.testing import BackendContract
 from gateway.wire.codes import CODES
 from tests.documented import DOCS, ROOT
 
@@ -78,6 +79,12 @@ def test_man_finds_the_commands_and_the_configuration(site: Path) -> None:
         text = shown.stdout if shown.returncode == 0 else (made / page).read_text()  # a machine without man
         for word in words:
             assert word.replace("-", "\u2010") in text or word in text or word.replace("-", "\\-") in text, (page, word)
+
+
+def test_every_promise_of_the_kit_is_listed(pages: Any) -> None:
+    promises = [name for name in dir(BackendContract) if name.startswith("test_")]
+    listed = re.findall(r"^\| ([\w ]+) \| [A-Z].*\. \|$", pages.promises(), re.MULTILINE)
+    assert sorted(listed) == sorted(name.removeprefix("test_").replace("_", " ") for name in promises)
 
 
 def test_what_is_supported_is_what_the_gate_answers(pages: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -258,7 +259,7 @@ class House:
         self.failing = False  # a test that makes the gateway fail says so
         limits = {"sweep_seconds": 0.02, "linger_seconds": 5.0, **limits}
         self.front = Front(
-            self.gate.answer, Limits(**limits), observe=lambda *all: self.log_lines.append(log_line(*all))
+            self.gate.answer, Limits(**limits), observe=lambda *all: self.log_lines.append(log_line(*all, os.getpid()))
         )
         self.port = reactor.listenTCP(0, self.front, interface="127.0.0.1")
 
