@@ -40,10 +40,12 @@ scrape_configs:
 [monitoring/alerts.yml](monitoring/alerts.yml) holds alert rules for Prometheus (`rule_files`). No label ever holds a
 bucket, a key or an account.
 
-A histogram NAME shows `NAME_bucket`, `NAME_sum` and `NAME_count`.
+A histogram NAME shows `NAME_bucket`, `NAME_sum` and `NAME_count`. Whichever worker answers, the figures are those of
+all processes of the gateway, joined as `of all` says. No counter goes back when a worker dies; what it counted after
+the last scrape is lost where it was killed.
 
-| name | kind | labels | meaning |
-|---|---|---|---|
+| name | kind | labels | of all | meaning |
+|---|---|---|---|---|
 """
 _ALERTS_HEAD = """
 ## Alerts
@@ -396,7 +398,8 @@ def page() -> str:
     rows = []
     for figure in FIGURES:
         labels = ", ".join(f"`{label}`" for label in figure.labels)
-        rows.append(f"| `{figure.name}` | {figure.kind} | {labels} | {figure.meaning} |\n")
+        whole = {"sum": "sum", "max": "largest", "min": "least"}[figure.whole]
+        rows.append(f"| `{figure.name}` | {figure.kind} | {labels} | {whole} | {figure.meaning} |\n")
     bounds = "".join(f"- `{label}`: {meaning}\n" for label, meaning in LABELS.items())
     alerts = "".join(f"| {alert.name} | {alert.summary} | {alert.do} |\n" for alert in ALERTS_LIST)
     alerts = alerts.replace("{{ $labels.", "`").replace(" }}", "`")

@@ -46,7 +46,13 @@ GATEWAY = (
         "A further endpoint that shows /_/metrics to whoever reaches it; the S3 port shows it to loopback only.",
         default=None,
     ),
-    Setting("connections", "integer", "How many clients may be connected at once.", default="10000", low=1),
+    Setting(
+        "connections",
+        "integer",
+        "How many clients may be connected at once; each worker takes an equal part.",
+        default="10000",
+        low=1,
+    ),
     Setting("head_timeout", "seconds", "How long a request's headers may take.", default="30s", low=0.01),
     Setting("idle_timeout", "seconds", "How long a connection may rest between requests.", default="75s", low=0.01),
     Setting("body_timeout", "seconds", "A body must bring 1 KiB within this time.", default="30s", low=0.01),
@@ -89,7 +95,9 @@ GATEWAY = (
 # The keys of [storage] and [location NAME] that every backend has; the rest is the plugin's own.
 PLACE = (
     Setting("backend", "text", "The type of the backend, as `gateway plugins` lists them."),
-    Setting("concurrency", "integer", "How many operations the storage gets at once.", default="64", low=1),
+    Setting(
+        "concurrency", "integer", "How many operations the storage gets at once, from all workers.", default="64", low=1
+    ),
     Setting("wrappers", "lines", "Wrappers around the storage, one a line; the first one is outermost.", default=None),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +229,8 @@ async def open_rooms(
         lock.release()
         raise
     try:
-        await _add_all(rooms, settings.places, report, accept_loss)
+        places = [replace(place, concurrency=seat.share(place.concurrency)) for place in settings.places]
+        await _add_all(rooms, places, report, accept_loss)
     except BaseException:
         await rooms.close()
         raise

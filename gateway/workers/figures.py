@@ -42,10 +42,11 @@ class Figures:
         for each in awaited:
             each.say("report", question=number)
 
-    def reported(self, child: Child, question: int, report: Report) -> None:
-        """A worker tells its own."""
+    def reported(self, child: Child, question: int | None, report: Report) -> None:
+        """A worker tells its own; unasked, when it ends."""
         self._whole.told(child, report)
-        self._heard(child, question)
+        if question is not None:
+            self._heard(child, question)
 
     def gone(self, child: Child) -> None:
         """It tells no more; what it counted stays."""

@@ -142,6 +142,7 @@ class Worker:
             self._end()
             return
         closed = Deferred.fromCoroutine(self._node.close())
+        closed.addBoth(self._tell_the_last)
         closed.addErrback(lambda failure: log.failure("the worker did not close well", failure=failure))
         closed.addCallback(lambda _: self._end())
 
@@ -155,6 +156,12 @@ class Worker:
             self._reactor.stop()
 
     # -- figures
+
+    def _tell_the_last(self, outcome: Any) -> Any:
+        """What was counted until the end is not lost, though nobody asked."""
+        assert self._node is not None
+        self._say("report", question=None, report=report_of(self._node.metrics.registry))
+        return outcome
 
     def _report(self, question: int) -> None:
         """The supervisor gathers the figures of all."""

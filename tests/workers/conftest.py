@@ -89,5 +89,6 @@ def crew(tmp_path: Path) -> Iterator[Crew]:
         yield made
         made.close()
         gone = made.pids()
+    assert "Traceback" not in made.log(), made.log()
     assert len(gone) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in gone)

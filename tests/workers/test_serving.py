@@ -128,6 +128,12 @@ def test_figures_are_those_of_all_and_never_go_back(crew: Crew) -> None:
     assert 0.8 < crew.figure("process_resident_memory_bytes") / resident < 1.25
     crew.kill(crew.pids()[0])
     assert crew.figure(name) == before
+    clients[-1].close()
+    assert crew.client().ask("GET", "/").status == 200
+    before += 1
+    crew.kill(crew.pids()[0], signal.SIGTERM)  # one that may say good-bye loses no count
+    crew.kill(crew.pids()[0], signal.SIGTERM)
+    assert crew.figure(name) == before
     fresh = crew.client()
     assert fresh.ask("GET", "/").status == 200
     assert crew.figure(name) == before + 1
