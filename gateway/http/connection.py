@@ -305,6 +305,8 @@ class Connection(protocol.Protocol):
         """The server is stopping: an idle connection ends now, a busy one with its reply."""
         if self._exchange is None and not self._heads.begun and not self._lingering:
             self._close()
+            # nothing waits to be sent; a client that sleeps on its connection answers no close_notify
+            self._deadline = self._front.clock.seconds() + self._limits.linger_seconds
 
     # -- deadlines
 

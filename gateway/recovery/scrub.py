@@ -91,13 +91,12 @@ class Pace:
         self._due = clock.seconds()
 
     async def take(self, size: int) -> None:
-        """Wait until ``size`` more bytes are due."""
+        """Wait until ``size`` more bytes are due, and let others have a turn in any case."""
         if self.rate is None:
             return
         now = self._clock.seconds()
         self._due = max(self._due, now - 1) + size / self.rate  # an idle second at most is made up for
-        if self._due > now:
-            await deferLater(self._clock, self._due - now)
+        await deferLater(self._clock, max(self._due - now, 0))
 
 
 class Scrub:

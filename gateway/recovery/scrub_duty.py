@@ -86,6 +86,7 @@ class ScrubDuty:
         self._pace = Pace(None, clock)
         self._scrub = Scrub(catalogue, locations, seal, self._pace, self._tell)
         self._running: Deferred[None] | None = None
+        self._stopping = False
         self._saved = 0.0
         self.progress = Progress()
         self.size = 0
@@ -113,6 +114,7 @@ class ScrubDuty:
         """Ends at the block that is being read; the next start goes on there."""
         running, self._running = self._running, None
         if running is not None:
+            self._stopping = True  # a storage's call that cannot be called back ends as if nobody had cancelled it
             running.cancel()
             await running
             self._save()
@@ -122,7 +124,7 @@ class ScrubDuty:
             log.failure("the scrub ended; the next start goes on with it", failure=failure)
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             rest = self.progress.begun + self._interval - self._wall()
             if self.progress.ended and rest > 0:
                 await deferLater(self._clock, rest)
@@ -144,6 +146,7 @@ class ScrubDuty:
         self._pace.rate = max(left / max(seconds, self._interval / 10), _LEAST)
         while page := await inventory.page(progress.after, progress.until, _PAGE):
             for kept in page:
+                self._go_on()
                 await self._pace.take(_EACH)
                 self._report(await self._check(kept))
                 progress.after = kept.id
@@ -157,6 +160,7 @@ class ScrubDuty:
         """What is wrong with a version; where its storage only does not answer, that is waited for."""
         tries = 0
         while True:
+            self._go_on()
             faults = await self._scrub.version(kept)
             works = self._works(kept.location)
             tries += works
@@ -178,7 +182,12 @@ class ScrubDuty:
                 log.error("further faults of this pass are only counted; `gateway verify` names all")
 
     def _tell(self, size: int) -> None:
+        self._go_on()
         self.size += size
+
+    def _go_on(self) -> None:
+        if self._stopping:
+            raise CancelledError()
 
     def _save(self) -> None:
         self._saved = self._clock.seconds()

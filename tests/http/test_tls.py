@@ -16,6 +16,7 @@ from twisted.internet import reactor, ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
 
 from gateway.errors import S3Error
 from gateway.http import Front, Limits
@@ -74,6 +75,7 @@ def listen() -> Iterator[Any]:
         await connectProtocol(SSL4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port, Trusting()), client)
         return client
 
+    open_and_connect.opened = opened  # type: ignore[attr-defined]
     yield open_and_connect
 
     async def close() -> None:
@@ -111,3 +113,18 @@ async def test_a_refusal_arrives_although_the_body_is_still_coming(listen: Any) 
     data = await client.gone
     assert data.startswith(b"HTTP/1.1 403 ")
     assert data.endswith(b"</Error>")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_idle_client_that_sleeps_does_not_hold_up_a_drain(listen: Any) -> None:
+    async def answer(call: Call) -> Reply:
+        return Reply(200, (), b"idle")
+
+    client = await listen(answer)
+    client.transport.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    while b"idle" not in client.data:
+        await deferLater(reactor, 0.01)
+    client.transport.pauseProducing()
+    [(_, front)] = listen.opened
+    await Deferred.fromCoroutine(front.drain(1000)).addTimeout(20, reactor)
+    assert front.connections == 0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import formatEvent, globalLogPublisher
 
@@ -18,9 +19,13 @@ from gateway.catalogue.inventory import Kept
 from gateway.errors import BackendDown, BlobMissing
 from gateway.gate import Gate
 from gateway.model import DeleteRequest, HeadRequest, PutRequest
+from gateway.plugins.hookspecs import hookimpl
+from gateway.plugins.location import Location
+from gateway.plugins.memory import MemoryBackend
 from gateway.recovery import scrub_duty
 from gateway.recovery.scrub import Pace, Scrub
 from gateway.recovery.scrub_duty import STATE, ScrubDuty
+from gateway.settings import Values
 from gateway.verifier import Rules
 from tests.operations.conftest import Shop
 
@@ -148,6 +153,22 @@ async def test_it_reads_no_faster_than_its_time_asks_and_one_thing_at_a_time(sho
 
 
 @pytest_twisted.ensureDeferred
+async def test_others_have_their_turn_after_each_mib_however_great_the_hurry(
+    shop: Shop, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrub_duty, "_LEAST", 1 << 40)
+    await fill(shop, 4, 3 * MIB)
+    duty = duty_of(shop, tmp_path)
+    duty.start(1000)
+    seen, most = 0, 0
+    while not duty.progress.ended:
+        await deferLater(reactor, 0)
+        most, seen = max(most, duty.size - seen), duty.size
+    assert (seen, most) == (12 * MIB, MIB)
+    await duty.stop()
+
+
+@pytest_twisted.ensureDeferred
 async def test_small_objects_are_no_rush_either(shop: Shop, tmp_path: Any) -> None:
     await fill(shop, 99, 1)
     clock = Clock()
@@ -190,3 +211,42 @@ async def test_what_goes_while_it_is_read_is_no_fault(shop: Shop, tmp_path: Any)
     await duty.stop()
     scrub = Scrub(shop.catalogue, {"storage": shop.location}, shop.gateway.seal, Pace(None, reactor), lambda size: None)
     assert [[fault.kind for fault in await scrub.version(row)] for row in rows] == [["missing"], []]
+
+
+class Deaf(Deferred[None]):
+    """As a thread's work: it cannot be called back."""
+
+    def cancel(self) -> None: ...
+
+
+class Slow:
+    """A wrapper: each head waits for its turn."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deaf] = []
+
+    @hookimpl(wrapper=True)
+    def head(self, request: HeadRequest) -> Iterator[object]:
+        answer = yield
+
+        async def later() -> object:
+            self.waiting.append(Deaf())
+            await self.waiting[-1]
+            return await answer  # type: ignore[misc]
+
+        return later()
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_stops_although_a_storage_does_not_hear_of_it(shop: Shop, tmp_path: Any) -> None:
+    await fill(shop, 3, 1000)
+    slow = Slow()
+    values = Values.of(MemoryBackend.settings, {}, secrets={}, location="storage")
+    shop.location = Location("storage", MemoryBackend(values), [slow])
+    duty = duty_of(shop, tmp_path)
+    duty.start(1000)
+    await eventually(lambda: slow.waiting)
+    stopping = Deferred.fromCoroutine(duty.stop())
+    slow.waiting[0].callback(None)
+    await stopping.addTimeout(20, reactor)
+    assert len(slow.waiting) == 1
