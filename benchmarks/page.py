@@ -18,7 +18,8 @@ _ROWS = """
 - *HEAD*: wrk cannot; a client over bare sockets that takes 10 microseconds of processor for each.
 - *64 MiB*: over bare sockets, by `sendfile` out and into one buffer in.
 - *in parts*: by clients that people use; the start of the program and the check of its file are in it.
-- *page*: from all over the prefix, on 4 connections. *Deleted*: on one connection.
+- *page*: from all over the prefix, on 4 connections; the files of rclone were laid in its folder, where its PUTs get
+  slower with each. *Deleted*: on one connection.
 - *at half rate*: each server gets half of what it could do the second before, at a fixed rate, on up to 64 connections.
   A latency runs from the moment a request was due, not from when a connection was free for it, so that nobody gains by
   standing still (no coordinated omission).

@@ -31,7 +31,7 @@ def rclone(folder: Path) -> Iterator[Server]:
     words += ["--config", "/dev/null", str(folder / "data")]
     with process(words, port, folder / "log") as pid:
         said = subprocess.run([program, "version"], capture_output=True, text=True).stdout.split()
-        yield Server("rclone", f"http://127.0.0.1:{port}", KEY, SECRET, pid, said[1])
+        yield Server("rclone", f"http://127.0.0.1:{port}", KEY, SECRET, pid, said[1], folder / "data")
 
 
 @contextmanager

@@ -23,7 +23,8 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running S3 server. ``pid``: the first of its processes. ``note``: how it was set up."""
+    """A running S3 server. ``pid``: the first of its processes. ``note``: how it was set up. ``files``: where whatever
+    file lies is an object, as bucket/key; None where objects are more than that."""
 
     name: str
     endpoint: str
@@ -31,6 +32,7 @@ class Server:
     secret_key: str
     pid: int
     note: str = ""
+    files: Path | None = None
 
 
 @contextmanager
