@@ -16,7 +16,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -129,7 +128,7 @@ def counted(folder: Path, backend: str = "local") -> Iterator[tuple[Counted, Ser
         fill(Signer(_server(live)))
     words = ["env", "PYTHONHASHSEED=0", "valgrind", "-q", "--tool=callgrind", "--trace-children=yes"]
     words += ["--instr-atstart=no", f"--vgdb-prefix={folder}/vgdb", f"--callgrind-out-file={folder}/out.%p"]
-    with LiveGateway(place, backend, gateway=QUIET, before=words) as live:
+    with LiveGateway(place, backend, gateway=QUIET, before=words, patience=180) as live:
         yield Counted(live, folder), _server(live)
 
 
@@ -170,14 +169,11 @@ def measure(names: Sequence[str] = ()) -> dict[str, Count]:
 
 def build() -> str:
     """What the counts hold for, besides the gateway's own code."""
-    arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    tuned = "PGO" if "--enable-optimizations" in arguments else "no PGO"
-    said = subprocess.run(["valgrind", "--version"], capture_output=True, text=True)
-    flags = Path("/proc/cpuinfo").read_text()
-    avx2 = "AVX2" if " avx2" in flags else "no AVX2"
-    libc = " ".join(platform.libc_ver())
-    python = f"Python {platform.python_version()} ({platform.python_compiler()}, {tuned})"
-    return ", ".join([python, libc, said.stdout.strip(), avx2])
+    built = " ".join(platform.python_build()[1].split()[:3])
+    python = f"Python {platform.python_version()} ({platform.python_compiler()}, built {built})"
+    valgrind = subprocess.run(["valgrind", "--version"], capture_output=True, text=True).stdout.strip()
+    avx2 = "AVX2" if " avx2" in Path("/proc/cpuinfo").read_text() else "no AVX2"
+    return ", ".join([python, " ".join(platform.libc_ver()), valgrind, avx2])
 
 
 def compare(kept: Mapping[str, int], now: Mapping[str, Count]) -> list[str]:
