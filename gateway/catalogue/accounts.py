@@ -122,4 +122,3 @@ def _account(row: Any | None) -> Account | None:
 
 def _purpose(access_key: str) -> bytes:
     return b"key:" + access_key.encode()
-

@@ -6,15 +6,13 @@ import math
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IPushProducer,
-    ISSLTransport,
-    ISystemHandle,
     ITCPTransport,
 )
 from twisted.python.failure import Failure
@@ -26,7 +24,7 @@ from gateway.http.head import Head, HeadReader
 from gateway.http.outlet import Outlet
 from gateway.http.reply_writer import CONTINUE
 from gateway.http.request_body import NO_BODY, RequestBody, Source
-from gateway.http.transport import PlainWire, Wire
+from gateway.http.transport import Pipe, PlainWire, Wire
 from gateway.model import Call
 
 if TYPE_CHECKING:
@@ -52,6 +50,7 @@ class Connection(protocol.Protocol):
         self._front = front
         self._limits = front.limits
         self.peer = peer
+        self._pipe: Pipe
         self._wire: Wire
         self.plain: PlainWire | None = None
         self._outlet: Outlet | None = None
@@ -77,14 +76,8 @@ class Connection(protocol.Protocol):
     # -- what the transport calls
 
     def connectionMade(self) -> None:
-        transport = self.transport
-        self.secure = ISSLTransport.providedBy(transport)
-        if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)  # else the last short write of a reply waits for the client's delayed ACK
-            transport.setTcpKeepAlive(True)
-        self._wire = cast(Wire, transport)
-        if not self.secure and ISystemHandle.providedBy(transport):
-            self.plain = cast(PlainWire, transport)
+        self._pipe = pipe = Pipe(self.transport)
+        self._wire, self.plain, self.secure = pipe.wire, pipe.plain, pipe.secure
         self._wire.registerProducer(self, True)
         self._deadline = self._front.clock.seconds() + self._limits.head_seconds
         if not self._front.admit(self):
@@ -151,7 +144,7 @@ class Connection(protocol.Protocol):
 
     def send(self, data: bytes) -> None:
         self._awaits_continue = False
-        self._wire.write(data)
+        self._pipe.write(data)
 
     def outlet(self, opening: bytes, size: int, took: Callable[[int], None]) -> Outlet:
         """A way for a large body, where the transport is ``plain``; nothing else is sent until it is closed."""
@@ -176,8 +169,7 @@ class Connection(protocol.Protocol):
     def exchanged(self, exchange: Exchange) -> None:
         """The exchange is over: the next head, or the end of the connection."""
         self._exchange = None
-        if self.plain is not None:
-            self.plain.bufferSize = READ_SMALL
+        self._pipe.receive(READ_SMALL)
         if self.lost or self._lingering:
             return
         if self._half_closed or not exchange.keep:  # its end may have come after the head of the reply
@@ -192,7 +184,7 @@ class Connection(protocol.Protocol):
     def body_wanted(self) -> None:
         if self._awaits_continue:
             self._awaits_continue = False
-            self._wire.write(CONTINUE)
+            self._pipe.write(CONTINUE)
 
     def body_taken(self) -> None:
         self._let_go()
@@ -230,8 +222,8 @@ class Connection(protocol.Protocol):
     def _begin(self, head: Head, rest: bytes) -> None:
         body = NO_BODY
         if head.length != 0:
-            if self.plain is not None and (head.length is None or head.length > READ_LARGE):
-                self.plain.bufferSize = READ_LARGE
+            if head.length is None or head.length > READ_LARGE:
+                self._pipe.receive(READ_LARGE)
             body = RequestBody(head.length, self._limits, self)
             rest = body.feed(rest) if rest else b""
         self._pending = rest
