@@ -314,7 +314,7 @@ ALERTS_LIST = (
         "gateway_scrub_faults > 0",
         "0m",
         "critical",
-        "The scrub found {{ $value }} objects, or parts of them, that are not as they were written.",
+        "The scrub found objects, or parts of them, that are not as they were written.",
         "gateway.log names them; `gateway verify` does it again. Put them back from a copy, or upload them anew.",
     ),
     Alert(
