@@ -58,3 +58,14 @@ def test_what_changed_is_told_with_the_way_to_look() -> None:
 def test_every_kind_of_request_has_a_figure_for_each_python() -> None:
     for version, kept in json.loads(counts.FIGURES.read_text()).items():
         assert set(kept["instructions"]) == {"PUT", "GET", "HEAD", "page"}, version
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [(True, pytest.fail.Exception), (False, pytest.skip.Exception)])
+def test_a_python_without_figures_is_told_and_fails_on_ci(
+    monkeypatch: pytest.MonkeyPatch, ci: bool, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setattr(counts, "VERSION", "2.7")
+    monkeypatch.setattr(f"{__name__}.CI", ci)
+    monkeypatch.setattr(shutil, "which", lambda program: program)
+    with pytest.raises(outcome, match=r"no figures for Python 2\.7 in counts\.json: `make counts` writes them"):
+        test_no_request_became_dearer_or_cheaper_unnoticed()
