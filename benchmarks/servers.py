@@ -40,7 +40,13 @@ def gateway(folder: Path, backend: str = "local", **more: Mapping[str, str]) -> 
     """This gateway, as an operator would start it; ``more``: lines of its sections, as LiveGateway takes them."""
     lines = more.get("gateway", {})
     with LiveGateway(folder, backend, **more) as live:  # type: ignore[arg-type]
-        note = ", ".join([f"backend = {backend}", *(f"{name} = {value}" for name, value in lines.items())])
+        note = ", ".join(
+            [
+                "synced before it is answered",
+                f"backend = {backend}",
+                *(f"{name} = {value}" for name, value in lines.items()),
+            ]
+        )
         yield Server("txgateway", live.endpoint, live.access_key, live.secret_key, live.pid, note)
 
 

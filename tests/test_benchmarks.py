@@ -153,7 +153,7 @@ def test_the_page_names_ratios_and_what_was_missing() -> None:
     kinds = {"GET": {"total": 300.0, "kernel": 40.0, "rooms": {"wire": 80.0}, "functions": {}}}
     state["where"] = {"kinds": kinds, "machine": "a machine"}
     lines = page.draw(state, counts).splitlines()
-    assert "| start | s | 0.50 | 1.00 |" in lines
+    assert "| start | s | 0.50 | 1.00 | 2.00 |" in lines
     assert "| wire | 80.0 |" in lines
     assert "| 4 KiB GET, 16 connections | 1/s | 300 | 200 | 150 | 1.50 |" in lines
     assert "| 4 KiB GET at half rate, p99 | 1/s | 3.00 | 2.00 | failed | 1.50 |" in lines
