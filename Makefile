@@ -28,9 +28,7 @@ test: .make/test .make/servers .make/docs
 	@.ci/promtool .make/promtool || echo "promtool: apt-get download prometheus does not give it" >>.make/missing
 	@status=0; $(PYTEST) $(TESTS) || $(AGAIN) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
-# The same tests with more samples, and those that take too long for every day: more than an hour. By room, one after the
-# other: TESTS="tests/catalogue tests/node tests/testing" (20 minutes of one core), TESTS=tests/model (10),
-# TESTS="tests/threats tests/recovery", TESTS="tests/faults plugins", TESTS=tests/acceptance; the rest is as every day.
+# The same tests with more samples, and those that take too long for every day.
 test-long: .make/test .make/servers .make/docs
 	@rm -f .make/missing; .ci/debian-packages .make/missing
 	@$(MAKE) --silent .make/js || echo "AWS SDK for JavaScript: needs npm (apt-get install npm) and its registry" >>.make/missing

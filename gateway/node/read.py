@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.node import declared
-from gateway.node.wrappers import KEY, Wrapping, read_wrappers
+from gateway.node.wrappers import Wrapping, read_wrappers
 from gateway.plugins import loading
 from gateway.plugins.fitness import PluginFault, PluginMissing
 from gateway.seal import KEY_SIZE
@@ -183,7 +183,6 @@ def _place(reading: Reading, section: Section, private: Private) -> None:
         location=name,
     )
     _note(reading, section, [key for key in section.entries if key in foreign])
-    _strayed(document, section, faults)
     if values is not None:
         reading.places.append(Place(name, kind, backend, values, values["concurrency"], distribution, wrappers))
 
@@ -202,31 +201,16 @@ def _plugin(
         fix = "did you mean backend?" if near else "add `backend = local`"
         faults.append(ConfigurationFault(document.file, line, seen, f"backend = one of {types}", fix))
         return None
-    word = next(text for _, text in entry.lines if text)  # what is indented below it is told of with its section
     try:
-        plugin = loading.find(word)
+        plugin = loading.find(entry.value)
         return plugin.type, plugin.load(), f"{plugin.distribution} {plugin.version}"
     except PluginFault as fault:
         types = ", ".join(plugin.type for plugin in loading.installed())
         missing = isinstance(fault, PluginMissing)
-        seen = f"backend = {word}" + ("" if missing else f" ({fault})")
+        seen = f"backend = {entry.value}" + ("" if missing else f" ({fault})")
         expected = f"one of the installed backends: {types}" if missing else "a backend plugin that works"
-        faults.append(ConfigurationFault(document.file, entry.line, seen, expected, _fix(str(fault), word)))
+        faults.append(ConfigurationFault(document.file, entry.line, seen, expected, _fix(str(fault), entry.value)))
         return None
-
-
-def _strayed(document: Document, section: Section, faults: list[ConfigurationFault]) -> None:
-    """A fault for what is indented below the keys that name plugins and is no name, where nobody told of it yet."""
-    _, *below = [line for line in section.entries["backend"].lines if line[1]]
-    wrappers = section.entries.get(KEY)
-    below += [line for line in wrappers.lines[1:] if "=" in line[1]] if wrappers else []
-    told = {fault.line for fault in faults}
-    for number, text in below:
-        if number in told:
-            continue
-        seen, expected = f"the indented line {text!r}", "nothing more: `backend` is one word, a wrapper another one"
-        fix = "begin it where the key above begins, or remove it"
-        faults.append(ConfigurationFault(document.file, number, seen, expected, fix))
 
 
 def _fix(told: str, kind: str) -> str:

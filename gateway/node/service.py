@@ -98,6 +98,8 @@ class Node(Served):
     async def _listen(
         self, lines: Sequence[tuple[int, str]], front: Front, faults: list[ConfigurationFault]
     ) -> list[doors.Door]:
+        if not self._alone:  # what systemd gave to the supervisor is handed out like any other socket
+            lines = [(line, "tcp:0" if text.startswith("systemd:") else text) for line, text in lines]
         opened = await doors.listen(self._seat.doors or self._reactor, self.settings.file, lines, front, faults)
         self._doors += opened
         self._fronts.append(front)

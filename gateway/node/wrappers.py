@@ -45,9 +45,9 @@ def read_wrappers(
     found: dict[str, Wrapping] = {}
     owners = {setting.key: "the section" for setting in taken}
     before = len(faults)
-    for at, (line, name) in enumerate(entry.lines if entry else ()):
-        if not name or (at and "=" in name):
-            continue  # a key that is indented by mistake is told of with the section
+    for line, name in entry.lines if entry else ():
+        if not name:
+            continue
         fault = _fault(name, found, owners)
         if fault is not None:
             seen, expected, fix = fault

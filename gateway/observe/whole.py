@@ -47,10 +47,9 @@ class _Reported(Collector):
         self._report = report
 
     def collect(self) -> Iterator[Metric]:
-        for name, samples in self._report.items():
-            figure = _FIGURES[name]
+        for name, figure in _FIGURES.items():
             family = Metric(name, figure.meaning, figure.kind)
-            for sample, labels, value in samples:
+            for sample, labels, value in self._report.get(name, []):
                 family.add_sample(sample, dict(labels), value)
             yield family
 

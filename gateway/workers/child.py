@@ -7,11 +7,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
+from twisted.internet.error import ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,6 +18,7 @@ from twisted.python.failure import Failure
 from gateway.workers.channel import Channel, over
 
 log = Logger()
+_CHANNEL = 3  # its descriptor in the worker
 
 
 class Child(ProcessProtocol):
@@ -44,13 +44,11 @@ class Child(ProcessProtocol):
         self._ended = ended
         self._left = 2  # of the process and the channel
         ours, theirs = socket.socketpair()
-        # Those that systemd gave us have their numbers there too, for whoever reads LISTEN_FDS.
-        first = 3 + int(os.environ.get("LISTEN_FDS", "0"))
-        self.given = [first + 1 + at for at in range(len(inherited))]
+        self.given = [_CHANNEL + 1 + at for at in range(len(inherited))]
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        descriptors: dict[int, Any] = {0: nothing, 1: "r", 2: "r", **dict.fromkeys(range(3, first), nothing)}
-        descriptors |= {first: theirs.fileno(), **dict(zip(self.given, inherited, strict=True))}
-        words = [sys.executable, "-P", "-m", "gateway.workers", str(config), str(number), str(first)]
+        descriptors: dict[int, Any] = {0: nothing, 1: "r", 2: "r", _CHANNEL: theirs.fileno()}
+        descriptors |= dict(zip(self.given, inherited, strict=True))
+        words = [sys.executable, "-P", "-m", "gateway.workers", str(config), str(number), str(_CHANNEL)]
         with theirs:
             self._process = reactor.spawnProcess(self, sys.executable, words, env=None, childFDs=descriptors)
         os.close(nothing)
@@ -60,11 +58,6 @@ class Child(ProcessProtocol):
 
     def _with_us(self, listener: Callable[..., None]) -> Callable[..., None]:
         return lambda **said: listener(self, **said)
-
-    def signal(self, number: int) -> None:
-        """Fine where it is gone already."""
-        with suppress(ProcessExitedAlready):
-            self._process.signalProcess(number)
 
     # -- what Twisted tells
 

@@ -7,7 +7,6 @@ end with the supervisor, however that ends.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -228,11 +227,6 @@ class Supervisor(Served):
     def _restart(self, number: int) -> None:
         self._start_worker(number)
         self._let_open(number)
-
-    def kill(self) -> None:
-        """Do not wait for anybody."""
-        for child in self._children.values():
-            child.signal(signal.SIGKILL)
 
     # -- what one worker tells all
 

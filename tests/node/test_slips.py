@@ -128,7 +128,7 @@ def test_every_slip_is_refused_where_it_stands_and_understood(full: Path) -> Non
     tried = all_slips(text)
     assert len(tried) > 50_000
     if not ALL:
-        short = [slip for slip in tried if slip[1] in ("data", "log") or slip[2][:1] == " "]  # hard to understand
+        short = [slip for slip in tried if slip[1] in ("data", "log")]  # the hardest to understand
         tried = random.Random(6).sample(tried, SAMPLE) + short
     lines = text.splitlines()
     wrong = []
@@ -140,14 +140,3 @@ def test_every_slip_is_refused_where_it_stands_and_understood(full: Path) -> Non
             wrong.append((slip, meant, [str(fault) for fault in faults]))
     full.write_text(text)
     assert not wrong, f"{len(wrong)} of {len(tried)}: {wrong[:20]}"
-
-
-@pytest.mark.parametrize("key", ["backend = local", "wrappers = a"])
-def test_what_is_indented_below_a_plugin_s_name_and_means_nothing_is_told(full: Path, key: str) -> None:
-    text = full.read_text()
-    lines = text.splitlines()
-    at = next(number for number, line in enumerate(lines) if line.startswith(key.partition(" = ")[0]))
-    full.write_text("\n".join([*lines[:at], key, "   whatever = 1", *lines[at + 1 :]]))
-    (fault,) = [fault for fault in read(full).faults if fault.line == at + 2]
-    assert "'whatever = 1'" in fault.seen and "begin it where the key above begins" in fault.fix
-    full.write_text(text)

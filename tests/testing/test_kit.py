@@ -77,7 +77,7 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, li
     # With CI set, pytest compares what differs line by line to its end: minutes for bodies of megabytes.
     quick = {name: value for name, value in os.environ.items() if name not in ("CI", "BUILD_NUMBER")}
     quick = {name: value for name, value in quick.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run([*words, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=7200, env=quick)
+    done = subprocess.run([*words, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=900, env=quick)
     assert done.returncode == 1, done.stdout[-5000:] + done.stderr
     found: dict[str, dict[str, list[str]]] = {fault.name: {} for fault in FAULTS}
     for case in ElementTree.parse(report).iter("testcase"):

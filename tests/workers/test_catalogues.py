@@ -7,13 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
 from gateway.catalogue import Catalogue, Slots, open_catalogue, slots_memory
 from gateway.catalogue.starts import SLOTS
 from gateway.catalogue.witness import Witness
+from gateway.node.rooms import open_place
+from gateway.node.seat import Seat
+from gateway.plugins.location import Location
+from gateway.plugins.marker import Forgotten, advance, claim
+from gateway.plugins.memory import MemoryBackend
 from gateway.seal import Seal
+from gateway.settings import Values
 
 SEAL = Seal(b"s" * 32)
 
@@ -109,3 +116,23 @@ async def test_what_another_process_reads_is_not_reaped_before_it_says_so(tmp_pa
         reading.close()
         await other.blobs.publish()
         assert await one.blobs.doomed("storage") == [name]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_later_worker_meets_a_marker_that_a_sibling_moved_on(tmp_path: Path) -> None:
+    """It is no old catalogue, for a sibling found the location in order; one that nobody looked at yet may be."""
+    async with pair(tmp_path) as (one, other):
+        location = Location("storage", MemoryBackend(Values.of(MemoryBackend.settings, {})))
+        await claim(location, one.id)
+        await other.accounts.add("alice")
+        await advance(location, one.id, other.changes)
+        assert one.found == 0
+        for seat in (Seat(), Seat(found=0), Seat(found=5, verified={"cold"})):
+            with pytest.raises(Forgotten):
+                await open_place(location, one, seat)
+        told: list[str] = []
+        await open_place(location, one, Seat(found=0, verified={"storage"}, verify=told.append))
+        assert told == ["storage"]
+        await advance(location, one.id, 50)
+        with pytest.raises(Forgotten):
+            await open_place(location, one, Seat(found=0, verified={"storage"}))

@@ -16,8 +16,11 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from cryptography import x509
 
+from gateway.node import lock
+from gateway.node.lock import DataInUse, DataLock
 from gateway.testing.server import LiveGateway
 from gateway.workers.worker import ORPHANED
 from tests.authority import Authority
@@ -151,6 +154,41 @@ def test_no_worker_outlives_a_killed_supervisor(tmp_path: Path) -> None:
             client = Crew(live).client()
             assert client.ask("GET", f"/attic/{turn}").body == b"kept"
             client.close()
+
+
+HOLDS = """
+import subprocess, sys
+from pathlib import Path
+from gateway.node.lock import DataLock
+lock = DataLock.take(Path(sys.argv[1]))
+held = [lock.descriptor]
+worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=0, pass_fds=held)
+print(worker.pid, flush=True)
+worker.wait()
+"""
+
+
+def test_a_start_waits_for_the_workers_of_a_killed_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They hold the data lock as well; one that does not end keeps the start from beginning."""
+    words = [sys.executable, "-c", HOLDS, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdin is not None and supervisor.stdout is not None
+        worker = int(supervisor.stdout.readline())
+        with pytest.raises(DataInUse) as raised:
+            DataLock.take(tmp_path)  # at once, for the supervisor lives
+        assert raised.value.pid == supervisor.pid
+        supervisor.kill()
+        wait("its death", lambda: not lives(supervisor.pid))
+        monkeypatch.setattr(lock, "ORPHANS", 0.2)
+        with pytest.raises(DataInUse):
+            DataLock.take(tmp_path)
+        assert lives(worker)
+        monkeypatch.setattr(lock, "ORPHANS", PATIENCE)
+        ending = threading.Timer(0.5, supervisor.stdin.close)  # the worker's end
+        ending.start()
+        DataLock.take(tmp_path).release()
+        ending.join()
+        assert not lives(worker)
 
 
 def test_a_worker_whose_event_loop_hangs_dies_with_the_supervisor() -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
+import re
 import signal
 import subprocess
 import sys
-import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
+from gateway.observe.figures import FIGURES
 from gateway.testing.server import LiveGateway
 from tests.campaign.signing import Client
 from tests.workers.conftest import SETTINGS, Crew, wait
@@ -84,30 +84,42 @@ def test_a_revoked_key_is_refused_by_all_at_once(crew: Crew) -> None:
     assert {row["pid"] for row in crew.access() if row["status"] == 403} == set(crew.pids())
 
 
-def test_lines_of_the_access_log_stay_whole(crew: Crew) -> None:
-    """Long lines of both at the same time, and the file is moved away meanwhile."""
-    log = crew.live.folder / "log" / "access.log"
-    clients = [crew.client() for _ in range(16)]
+WRITES = """
+import sys
+from collections import Counter
+from pathlib import Path
+from gateway.observe import AccessLog
+log = AccessLog(Path(sys.argv[1]))
+log.open()
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(1000):
+    log._write((sys.argv[2] * 1000 + "\\n").encode() * 40)
+"""
 
-    def ask(client: Client) -> None:
-        for number in range(60):
-            assert client.ask("GET", f"/attic/{'x' * 900}{number}").status == 404
 
-    threads = [threading.Thread(target=ask, args=[client]) for client in clients]
-    for thread in threads:
-        thread.start()
-    wait("some lines", lambda: log.stat().st_size > 100_000)
-    log.rename(log.with_suffix(".1"))
-    for thread in threads:
-        thread.join()
-    old = log.with_suffix(".1")
-
-    def rows() -> list[str]:
-        return old.read_text().splitlines() + (log.read_text().splitlines() if log.exists() else [])
-
-    wait("all lines", lambda: len(rows()) >= 16 * 60)
-    assert len(rows()) == 16 * 60 and all(row.startswith('{"time":"2') and row.endswith('"}') for row in rows())
-    assert {json.loads(row)["pid"] for row in rows()} == set(crew.pids())
+def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
+    """Both write as fast as they can, and the file is moved away meanwhile."""
+    log = tmp_path / "access.log"
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITES, str(log), letter], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for letter in "ab"
+    ]
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    wait("some lines", lambda: log.stat().st_size > 1_000_000)
+    log.rename(tmp_path / "access.log.1")
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    rows = [row for file in tmp_path.glob("access.log*") for row in file.read_text().splitlines()]
+    assert Counter(rows) == {"a" * 1000: 1000 * 40, "b" * 1000: 1000 * 40}
 
 
 def test_figures_are_those_of_all_and_never_go_back(crew: Crew) -> None:
@@ -116,6 +128,8 @@ def test_figures_are_those_of_all_and_never_go_back(crew: Crew) -> None:
     name = "gateway_s3_requests_total"
     before = crew.figure(name)
     assert before == len(clients)
+    shown = re.findall(r"^# TYPE (\S+) ", crew.page("/_/metrics"), re.MULTILINE)
+    assert sorted(shown) == sorted(figure.name for figure in FIGURES)
     assert crew.figure("gateway_connections") >= len(clients)
     assert crew.figure("gateway_ready") == crew.figure("gateway_backend_up") == 1
     assert crew.figure("gateway_s3_request_duration_seconds_count") == before
@@ -149,15 +163,39 @@ def test_a_fault_in_the_workers_ends_the_start_as_ever(tmp_path: Path, command: 
     assert not done.stdout
 
 
-def test_its_doors_may_be_unix_sockets(tmp_path: Path) -> None:
-    """Made and removed by the supervisor; a worker that ends leaves them alone."""
+BY_SYSTEMD = """
+import os, socket, sys
+door = socket.create_server(("127.0.0.1", 0))
+os.dup2(door.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="door")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_doors_of_every_kind_are_shared(tmp_path: Path) -> None:
+    """Of systemd, IPv6, behind the PROXY protocol, and a file: a worker that ends takes none of them along."""
     path = tmp_path / "door"
-    listen = f"tcp:0:interface=127.0.0.1\nunix:{path}:mode=600"
-    with LiveGateway(tmp_path / "porch", "local", gateway={**SETTINGS, "listen": listen}) as live:
+    listen = (
+        f"systemd:domain=INET:index=0\ntcp:0:interface=\\:\\:1\nhaproxy:tcp:0:interface=127.0.0.1\nunix:{path}:mode=600"
+    )
+    with LiveGateway(
+        tmp_path / "porch",
+        "local",
+        gateway={**SETTINGS, "listen": listen},
+        before=[sys.executable, "-c", BY_SYSTEMD],
+    ) as live:
         crew = Crew(live)
+        urls = re.findall(r"  endpoint  (http://\S+)", (tmp_path / "porch" / "server.out").read_text())
+        assert len(urls) == 3 and urls[1].startswith("http://[::1]:")
         assert path.stat().st_mode & 0o777 == 0o600
-        crew.kill(crew.pids()[0], signal.SIGTERM)
-        words = ["curl", "-s", "--unix-socket", str(path), "http://localhost/_/live"]
-        assert subprocess.run(words, check=True, capture_output=True, timeout=60).stdout == b'{"live": true}\n'
-        os.kill(live.pid, signal.SIGHUP)
+        doors = [[url] for url in urls[:2]]
+        doors += [["--haproxy-protocol", urls[2]], ["--unix-socket", str(path), "http://localhost"]]
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            for *words, url in doors:
+                asked = ["curl", "-s", "-g", "--noproxy", "*", *words, f"{url}/_/live"]
+                said = subprocess.run(asked, check=True, capture_output=True, timeout=60).stdout
+                assert said == b'{"live": true}\n', url
+            crew.kill(crew.pids()[0], how)
+        assert path.exists()
     assert not path.exists()
