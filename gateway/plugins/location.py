@@ -17,6 +17,7 @@ from gateway.errors import BackendDown, BackendError, BackendUnfit, ClientGone, 
 from gateway.plugins.fitness import PluginUnfit, check_hooks
 from gateway.plugins.hookspecs import PROJECT, Hooks
 from gateway.plugins.parts import Parts
+from gateway.plugins.wrapping import Wrapper
 
 Result = TypeVar("Result")
 
@@ -25,12 +26,11 @@ UNCHANGED = (BackendError, S3Error, ClientGone, CancelledError)
 
 
 class Blobs:
-    """The six hooks on whole blobs. ``wrappers`` are pluggy plugins of ``wrapper=True`` generators; the last one is
-    outermost."""
+    """The six hooks on whole blobs. Of the ``wrappers`` the last one is outermost."""
 
-    def __init__(self, name: str, backend: Any, wrappers: Sequence[object] = ()) -> None:
+    def __init__(self, name: str, backend: Any, wrappers: Sequence[Wrapper] = ()) -> None:
         self._who = f"location {name!r}: {type(backend).__name__}"
-        self._manager = _gather(self._who, (backend, *wrappers))
+        self._manager = _gather(self._who, backend)
         self._hooks = self._manager.hook
         self.name = name
         self.wrappers = tuple(wrappers)
@@ -79,6 +79,9 @@ class Blobs:
         """Call one hook and vouch for what comes back."""
         try:
             answer = hook(request=request)
+            if answer is not None:
+                for wrapper in self.wrappers:
+                    answer = wrapper.around(hook.name, request, answer)
             result = None if answer is None else await answer
         except UNCHANGED:
             raise
@@ -100,7 +103,7 @@ class Location(Blobs):
     ``native_multipart`` tells whether the backend joins parts itself, or ``parts.py`` keeps one blob per part.
     """
 
-    def __init__(self, name: str, backend: Any, wrappers: Sequence[object] = ()) -> None:
+    def __init__(self, name: str, backend: Any, wrappers: Sequence[Wrapper] = ()) -> None:
         super().__init__(name, backend, wrappers)
         callers = self._manager.get_hookcallers(backend) or []
         self.native_multipart = check_hooks(self._who, (caller.name for caller in callers))
@@ -188,13 +191,12 @@ def _capabilities(who: str, backend: Any) -> model.Capabilities:
     return declared
 
 
-def _gather(who: str, plugins: Sequence[object]) -> pluggy.PluginManager:
-    """A PluginManager of these plugins alone; PluginUnfit where their methods are not those of the contract."""
+def _gather(who: str, backend: object) -> pluggy.PluginManager:
+    """A PluginManager of this backend alone; PluginUnfit where its methods are not those of the contract."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Hooks)
     try:
-        for plugin in plugins:
-            manager.register(plugin)
+        manager.register(backend)
         manager.check_pending()
     except pluggy.PluginValidationError as reason:
         raise PluginUnfit(f"{who}: {reason}") from reason

@@ -20,6 +20,7 @@ from gateway.bodies import contents
 from gateway.errors import BlobMissing
 from gateway.plugins.fitness import PluginUnfit
 from gateway.plugins.location import Location
+from gateway.plugins.wrapping import Wrapper
 from gateway.testing.pours import Pour
 
 P = ParamSpec("P")
@@ -122,15 +123,15 @@ class Stage:
         return opened if request.param == "bare" else request.getfixturevalue("location")
 
     @pytest.fixture
-    def wrappers(self) -> Sequence[object]:
+    def wrappers(self) -> Sequence[Wrapper]:
         """Override it with wrappers of your own: behind them every promise must still be kept."""
         return ()
 
     @pytest.fixture
-    def location(self, opened: Any, wrappers: Sequence[object]) -> Location:
+    def location(self, opened: Any, wrappers: Sequence[Wrapper]) -> Location:
         return self.around(opened, wrappers)
 
-    def around(self, backend: Any, wrappers: Sequence[object] = ()) -> Location:
+    def around(self, backend: Any, wrappers: Sequence[Wrapper] = ()) -> Location:
         """The gateway's Location of a backend; where the gateway does not take it, one test tells why, for all."""
         try:
             return Location("kit", backend, wrappers)

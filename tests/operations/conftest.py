@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from twisted.internet import reactor
 from gateway.bodies import BytesBody
 from gateway.catalogue import Catalogue, open_catalogue
 from gateway.gate import Gate
-from gateway.model import Body, Call, DeleteRequest, Facts, GetRequest, GetResult, ListRequest, PutRequest, PutResult
+from gateway.model import Body, Call, Facts, GetResult, ListRequest, PutResult
 from gateway.operations import Gateway
-from gateway.plugins.hookspecs import hookimpl
 from gateway.plugins.location import Location
 from gateway.plugins.memory import MemoryBackend
+from gateway.plugins.wrapping import Wrapper
 from gateway.reaper import Reaper
 from gateway.seal import Seal
 from gateway.settings import Values
@@ -44,37 +44,20 @@ class Answer:
 
 
 @dataclass
-class Trouble:
+class Trouble(Wrapper):
     """A wrapper that fails hooks on demand; what it is told to raise it raises after the storage did its work."""
 
     after: dict[str, BaseException] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
 
-    def _wrap(self, hook: str, answer: object) -> object:
-        async def troubled() -> object:
-            result = await answer  # type: ignore[misc]
-            if hook in self.after:
-                raise self.after[hook]
-            return result
-
+    async def around(self, hook: str, request: object, answer: Awaitable[object]) -> object:
+        if hook not in ("put", "delete", "get", "completeMPU"):
+            return await answer
         self.calls.append(hook)
-        return troubled()
-
-    @hookimpl(wrapper=True)
-    def put(self, request: PutRequest) -> Iterator[object]:
-        return self._wrap("put", (yield))  # type: ignore[return-value]
-
-    @hookimpl(wrapper=True)
-    def delete(self, request: DeleteRequest) -> Iterator[object]:
-        return self._wrap("delete", (yield))  # type: ignore[return-value]
-
-    @hookimpl(wrapper=True)
-    def get(self, request: GetRequest) -> Iterator[object]:
-        return self._wrap("get", (yield))  # type: ignore[return-value]
-
-    @hookimpl(wrapper=True)
-    def completeMPU(self, request: object) -> Iterator[object]:
-        return self._wrap("completeMPU", (yield))  # type: ignore[return-value]
+        result = await answer
+        if hook in self.after:
+            raise self.after[hook]
+        return result
 
 
 class Shop:

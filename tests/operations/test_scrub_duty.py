@@ -19,9 +19,9 @@ from gateway.catalogue.inventory import Kept
 from gateway.errors import BackendDown, BlobMissing
 from gateway.gate import Gate
 from gateway.model import DeleteRequest, HeadRequest, PutRequest
-from gateway.plugins.hookspecs import hookimpl
 from gateway.plugins.location import Location
 from gateway.plugins.memory import MemoryBackend
+from gateway.plugins.wrapping import Answer, Wrapper
 from gateway.recovery import scrub_duty
 from gateway.recovery.scrub import Pace, Scrub
 from gateway.recovery.scrub_duty import STATE, ScrubDuty
@@ -219,22 +219,17 @@ class Deaf(Deferred[None]):
     def cancel(self) -> None: ...
 
 
-class Slow:
+class Slow(Wrapper):
     """A wrapper: each head waits for its turn."""
 
     def __init__(self) -> None:
         self.waiting: list[Deaf] = []
 
-    @hookimpl(wrapper=True)
-    def head(self, request: HeadRequest) -> Iterator[object]:
-        answer = yield
-
-        async def later() -> object:
+    async def around(self, hook: str, request: object, answer: Answer) -> object:
+        if hook == "head":
             self.waiting.append(Deaf())
             await self.waiting[-1]
-            return await answer  # type: ignore[misc]
-
-        return later()
+        return await answer
 
 
 @pytest_twisted.ensureDeferred

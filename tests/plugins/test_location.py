@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from gateway.plugins.fitness import PluginUnfit
 from gateway.plugins.hookspecs import HOOKS, MPU_HOOKS, hookimpl
 from gateway.plugins.location import Location
 from gateway.plugins.memory import MemoryBackend
+from gateway.plugins.wrapping import Answer, Wrapper
 from gateway.testing.pours import Pour
 
 REQUESTS: dict[str, Any] = {
@@ -253,16 +253,11 @@ async def test_native_multipart_is_never_shadowed() -> None:
 async def test_wrappers_lie_around_each_other_in_their_order(memory: MemoryBackend) -> None:
     story: list[str] = []
 
-    class Tell:
+    class Tell(Wrapper):
         def __init__(self, name: str) -> None:
             self.name = name
 
-        @hookimpl(wrapper=True)
-        def head(self, request: Any) -> Generator[None, Any, Any]:
-            answer = yield
-            return self._around(answer)
-
-        async def _around(self, answer: Any) -> Any:
+        async def around(self, hook: str, request: Any, answer: Answer) -> Any:
             story.append(f"{self.name} before")
             try:
                 return await answer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,9 @@ from twisted.internet.task import deferLater
 from gateway.bodies import BytesBody
 from gateway.errors import BackendDown, BlobMissing
 from gateway.model import GetRequest, GetResult, Piece, PutRequest
-from gateway.plugins.hookspecs import hookimpl
 from gateway.plugins.location import Location
 from gateway.plugins.memory import MemoryBackend
+from gateway.plugins.wrapping import Answer, Wrapper, drop
 from gateway.settings import Values
 from gateway.streams import Measured, Outflow, regions
 from gateway.wire import checksums
@@ -95,23 +94,19 @@ async def test_a_lost_blob_is_noticed_before_the_first_chunk() -> None:
     flow.close()
 
 
-class Shortened:
+class Shortened(Wrapper):
     """A storage that loses the end of what it gives, or adds to it."""
 
     def __init__(self, change: int) -> None:
         self.change = change
 
-    @hookimpl(wrapper=True)
-    def get(self, request: GetRequest) -> Iterator[object]:
-        answer = yield
-
-        async def changed() -> GetResult:
-            result = await answer  # type: ignore[misc]
-            data = b"".join([chunk async for chunk in result.body])
-            data = data[: self.change] if self.change < 0 else data + b"x" * self.change
-            return GetResult(result.size, result.fingerprint, BytesBody(data))
-
-        return changed()
+    async def around(self, hook: str, request: object, answer: Answer) -> object:
+        result = await answer
+        if hook != "get":
+            return result
+        data = b"".join([chunk async for chunk in result.body])
+        data = data[: self.change] if self.change < 0 else data + b"x" * self.change
+        return GetResult(result.size, result.fingerprint, BytesBody(data))
 
 
 @pytest.mark.parametrize("verify", [True, False])
@@ -151,7 +146,7 @@ class Files:
         os.close(self.fd)
 
 
-class Shelf:
+class Shelf(Wrapper):
     """A storage of one file, whatever name is asked for; ``given`` are the regions that it gave."""
 
     def __init__(self, folder: Path, data: bytes) -> None:
@@ -161,16 +156,10 @@ class Shelf:
         values = Values.of(MemoryBackend.settings, {}, secrets={}, location="m")
         self.location = Location("m", MemoryBackend(values), [self])
 
-    @hookimpl(wrapper=True)
-    def get(self, request: GetRequest) -> Iterator[object]:
-        unused = yield
-        unused.close()  # type: ignore[attr-defined]
-
-        async def changed() -> GetResult:
-            self.given.append(Files(self.path, request.start, request.length or 0))
-            return GetResult(0, "", region=self.given[-1])
-
-        return changed()
+    async def around(self, hook: str, request: GetRequest, answer: Answer) -> GetResult:
+        drop(answer)
+        self.given.append(Files(self.path, request.start, request.length or 0))
+        return GetResult(0, "", region=self.given[-1])
 
 
 @pytest.mark.parametrize("verify", [True, False])
