@@ -53,7 +53,7 @@ bench-large: .make/test
 	$(BIN)/python -m benchmarks large $(BENCH)
 
 # What one request costs in instructions (40 s): prints what changed, keeps the figures that tests/test_counts.py holds
-# the code to. COUNTS="GET --print-only" does less.
+# the code to. COUNTS="GET --print-only" does less. Another Python's figures: make PYTHON=python3.13 counts in a new clone.
 COUNTS ?=
 counts: .make/test
 	$(BIN)/python -m benchmarks.counts $(COUNTS)

@@ -97,11 +97,11 @@ def main() -> int:
                 begun = time.monotonic()
                 state[what] = {**runs[what](), "machine": machine()}
                 say(f"{what}: {time.monotonic() - begun:.0f} s")
+                if not asked.print_only:
+                    write(state)
         except Missing as why:
             say(f"benchmarks: {why}")
             return 1
-    if not asked.print_only:
-        write(state)
     return 0
 
 

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from benchmarks.bench import Bench, Sizes
 from benchmarks.peers import PEERS, Start
 from benchmarks.rows import MEMORY, ONE, ROWS, SCRUB, Row
 from benchmarks.servers import Missing, gateway
 from benchmarks.transfers import Refused
+from gateway.testing.server import ServerFault
 
 OURS = "txgateway"
+# What may go wrong with one server, or one measurement of it; the others go on.
+_FAULTS = (
+    Missing,
+    Refused,
+    ServerFault,
+    OSError,
+    HTTPException,
+    ClientError,
+    BotoCoreError,
+    subprocess.SubprocessError,
+)
 Say = Callable[[str], None]
 
 
@@ -37,6 +53,8 @@ def run(
     folder: Path, peers: Sequence[str], workers: int, sizes: Sizes, repeats: int, words: Sequence[str], say: Say
 ) -> dict[str, Any]:
     """What the page shows. ``words``: only rows that have a figure with one of these words in its name."""
+    if shutil.which("wrk") is None:
+        raise Missing("wrk is not installed (apt-get install wrk)")
     rows = [row for row in ROWS if not words or any(word in each.name for word in words for each in row.figures)]
     asked = {name for row in rows for name in row.variants}
     with ExitStack() as stack:
@@ -48,7 +66,7 @@ def run(
             try:
                 bench.open()
                 bench.fill(listed=listed)
-            except (Missing, Refused) as why:
+            except _FAULTS as why:
                 absent.append(f"{name}: {why}")
                 say(f"not in this run: {absent[-1]}")
                 return None
@@ -63,6 +81,8 @@ def run(
         }
         needs_list = any("{listed" in each.name for row in rows for each in row.figures)
         found = {name: opened(name, start, needs_list) for name, start in starts.items()}
+        if found[OURS] is None:
+            raise Missing(absent[0])
         other = {name: opened(name, start, False) for name, start in variants_of.items() if name in asked}
         benches = {name: bench for name, bench in found.items() if bench}
         variants = {name: bench for name, bench in other.items() if bench}
@@ -90,7 +110,7 @@ def _measured(
         for name, bench in turns.items():
             try:
                 seen[name].append(row.measure(bench))
-            except (Refused, OSError) as fault:
+            except _FAULTS as fault:
                 say(f"  {name}: {titles[0]}: {fault}")
     for number, figure in enumerate(row.figures):
         middle = {name: statistics.median(values[number] for values in found) for name, found in seen.items() if found}
