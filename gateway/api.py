@@ -79,6 +79,7 @@ from gateway.remote import (
     whole_size,
 )
 from gateway.settings import REQUIRED, Secret, Setting, Values
+from gateway.sqlitefile import SqliteFile, SqliteUnfit, network_disk
 
 __all__ = [
     "GATHERED",
@@ -132,6 +133,8 @@ __all__ = [
     "Sent",
     "Service",
     "Setting",
+    "SqliteFile",
+    "SqliteUnfit",
     "StreamBody",
     "Timing",
     "UploadPartRequest",
@@ -144,6 +147,7 @@ __all__ = [
     "hookimpl",
     "judge",
     "judge_s3_grammar",
+    "network_disk",
     "pack_metadata",
     "read_json",
     "read_xml",

@@ -105,6 +105,8 @@ def migrate(connection: apsw.Connection, steps: Sequence[str], *, mark: int, wha
     an interruption leaves the old schema or the new one. ``mark`` (``application_id``) tells our file from another
     program's; ``what`` it is, for the text of SqliteUnfit."""
     while True:
+        if (connection.pragma("application_id"), connection.pragma("user_version")) == (mark, len(steps)):
+            return  # without a lock, for which a process that was stopped would let us wait
         with Exclusive(connection):  # inside, so that two processes that start together do not run a step twice
             seen = connection.pragma("user_version")
             found = connection.pragma("application_id")
@@ -184,3 +186,44 @@ def kind_of_disk(path: Path, mounts: str) -> tuple[str, str]:
 def is_network(kind: str) -> bool:
     """Whether a file system of this type is shared by machines: SQLite's locks do not hold there."""
     return kind in NETWORK or kind.startswith("fuse.")
+
+
+def network_disk(path: Path) -> str:
+    """Which network disk a path lies on, as in "nfs4 at /mnt", or ""."""
+    try:
+        kind, point = kind_of_disk(path, MOUNTS.read_text(errors="surrogateescape"))
+    except OSError:  # no Linux, or no /proc: nobody tells
+        return ""
+    return f"{kind} at {point}" if is_network(kind) else ""
+
+
+# ---------------------------------------------------------------- for plugins
+
+
+class SqliteFile:
+    """A file of a backend's own, which several processes and several connections of each may have open.
+
+    ``mark``, ``steps``, ``what``: see ``migrate``. No link is followed to it. Below its folder nothing is followed
+    either, so ``path`` is resolved beforehand.
+    """
+
+    def __init__(self, path: Path, *, mark: int, steps: Sequence[str], what: str) -> None:
+        self.path = path
+        self._mark = mark
+        self._steps = steps
+        self._what = what
+
+    def prepare(self) -> None:
+        """Make it where it is missing, and bring it up to date. Power loss at any moment leaves nothing in between."""
+        create(self.path)
+        connection = self.connect()
+        try:
+            reserve(connection)
+            use_wal(connection)
+            migrate(connection, self._steps, mark=self._mark, what=self._what)
+        finally:
+            connection.close()
+
+    def connect(self, *, patience: float = PATIENCE) -> apsw.Connection:
+        """See ``connect``."""
+        return connect(self.path, patience=patience, flags=apsw.SQLITE_OPEN_NOFOLLOW)

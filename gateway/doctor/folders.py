@@ -55,6 +55,11 @@ def _kinds(named: dict[str, Path]) -> Iterator[Finding]:
             seen = f"{path} is on a network disk ({kind} at {point}): SQLite's locks do not hold there"
             fix = f"stop the gateway, then: cp -a {path} /var/lib/gateway-data; set data = /var/lib/gateway-data"
             yield Finding("network disk", FAULT, seen, fix)
+        databases = sorted(path.glob("*.sqlite")) if name.startswith("location ") and is_network(kind) else []
+        if databases:
+            seen = f"{databases[0]} is on a network disk ({kind} at {point}): SQLite's locks do not hold there"
+            fix = f"stop the gateway, then: cp -a {path} /var/lib/gateway-{path.name}; change {name} to it"
+            yield Finding("network disk", FAULT, seen, fix)
         if name != "log" and kind in FLEETING:
             seen = f"{path} is in memory ({kind} at {point}): it is gone after the next boot"
             fix = f"stop the gateway, then: cp -a {path} /var/lib/gateway-{path.name}; change {name} to it"

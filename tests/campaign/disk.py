@@ -1,8 +1,8 @@
 """What a disk may hold after power loss: what was synced, and any part of what was not.
 
 Two recorders write down what goes to the disk: a stand-in for ``os`` in the local backend's rooms, and an SQLite VFS
-below the catalogue. ``Disk`` replays their events up to a moment; ``states`` are folders that a power cut at that
-moment may leave.
+below the catalogue and the backend's small blobs. ``Disk`` replays their events up to a moment; ``states`` are folders
+that a power cut at that moment may leave.
 """
 
 from __future__ import annotations
@@ -268,10 +268,15 @@ class Disk:
                 _apply(files.setdefault(event.file, bytearray()), event)
         data.mkdir(parents=True)
         (data / "catalogue.sqlite").write_bytes(b"")
+        _tree(0, storage, files, entries)
         for name, content in files.items():
             if isinstance(name, str) and content:
-                (data / name).write_bytes(content)
-        _tree(0, storage, files, entries)
+                ((storage if is_of_rows(name) else data) / name).write_bytes(content)
+
+
+def is_of_rows(file: Any) -> bool:
+    """The database of small blobs, or its log."""
+    return isinstance(file, str) and file.startswith("small.sqlite")
 
 
 def _place(event: Write | Entry) -> Any:

@@ -108,7 +108,17 @@ def forgotten_sweep() -> None:
 
 
 def no_file_sync() -> None:
-    """Blobs are told to be safe while they wait in the kernel's memory (SQLite still syncs its own files)."""
+    """Blobs are told to be safe while they wait in the kernel's memory (the catalogue is still synced)."""
+    from gateway.sqlitefile import SqliteFile
+
+    real = SqliteFile.connect
+
+    def connect(self: SqliteFile, **more: Any) -> Any:
+        connection = real(self, **more)
+        connection.pragma("synchronous", "off")
+        return connection
+
+    SqliteFile.connect = connect  # type: ignore[method-assign]
     os.fsync = os.fdatasync = lambda descriptor: None  # type: ignore[assignment]
 
 

@@ -39,7 +39,7 @@ from tests.campaign.signing import Account
 SEAL = Seal(b"k" * 32)
 ACCOUNT = Account("AKIDCAMPAIGN", "a-secret-of-the-campaign")
 BUCKET = "bucket"
-SIZES = (0, 10, 1000, 5000, 300_000)
+SIZES = (0, 10, 1000, 5000, 40_000, 300_000)  # rows and files of the local backend
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from typing import Any
 
 from gateway.cli.offline import in_reactor
 from tests.campaign import blocks, errors, page
+from tests.campaign.disk import is_of_rows
 from tests.campaign.histories import history
 from tests.campaign.kills import Round, Tally, in_rounds, jobs_of, loads_of, pairs_of
 from tests.campaign.power import Outcome, check, is_directory, is_file, record, sqlite_normal
@@ -199,6 +200,7 @@ def power(plan: Plan) -> list[Line]:
         controls = [
             await control(reactor, "no file is synced", is_file, nullcontext()),
             await control(reactor, "no directory is synced", is_directory, nullcontext()),
+            await control(reactor, "no row is synced", is_of_rows, nullcontext()),
             await control(reactor, "SQLite NORMAL", lambda file: False, sqlite_normal()),
         ]
         return await stories(reactor, controls)

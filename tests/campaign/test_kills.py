@@ -46,7 +46,7 @@ def test_a_kill_of_what_twistd_started(tmp_path: Path) -> None:
     [
         ("commit-before-blob", "put", "sendto", 3),
         ("answer-before-commit", "overwrite", "sendto", 3),
-        ("forgotten-sweep", "put of 0 bytes", "fsync", 2),
+        ("forgotten-sweep", "put of 3 MiB", "fsync", 2),
     ],
 )
 def test_a_broken_gateway_is_found_out(

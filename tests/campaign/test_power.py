@@ -12,7 +12,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
 
-from tests.campaign.disk import Disk, Entry, Event, Synced, Told, Write
+from tests.campaign.disk import Disk, Entry, Event, Synced, Told, Write, is_of_rows
 from tests.campaign.power import check, is_directory, is_file, record, sqlite_normal
 
 MEMORY = Path("/dev/shm")
@@ -39,9 +39,10 @@ async def test_what_was_told_survives_power_loss(scratch: Path) -> None:
     [
         (is_file, nullcontext),
         (is_directory, nullcontext),
+        (is_of_rows, nullcontext),
         (lambda file: False, sqlite_normal),
     ],
-    ids=["no file is synced", "no directory is synced", "SQLite NORMAL"],
+    ids=["no file is synced", "no directory is synced", "no row is synced", "SQLite NORMAL"],
 )
 @ensureDeferred
 async def test_a_gateway_that_syncs_too_little_is_found_out(

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from tests.campaign.kills import Round
-from tests.campaign.stories import STORIES
+from tests.campaign.stories import STORIES, Story
 from tests.campaign.verify import unsound
+from tests.localfolder import names
 
 
 def reap(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -32,13 +33,14 @@ def test_it_deletes_what_was_replaced_and_only_while_stopped(tmp_path: Path) -> 
         assert told and int(told[1]) >= 3  # the blob of a health probe may be among them
         assert reap(folder).stdout == "0 blobs wait to be deleted\n"
         assert unsound(folder, reaped=True) == []
-        assert len([file for file in (folder / "storage" / "blobs").rglob("*") if file.is_file()]) == 4
+        assert len(names(folder / "storage")) == 4
 
 
 def test_a_storage_that_refuses_is_partly_done(tmp_path: Path) -> None:
     with Round(tmp_path / "round") as this:
         folder = this.subject.folder
-        this.act(STORIES["overwrite"], this.scene(STORIES["overwrite"]))
+        large = Story(lambda s: s.actor.put(s.where, 100_000), lambda s: s.actor.put(s.where, 100_000))
+        this.act(large, this.scene(large))
         this.subject.stop()
         (lease,) = [each for each in (folder / "storage" / "blobs").iterdir() if each.is_dir()]
         aside = lease.rename(lease.parent.parent / "aside")

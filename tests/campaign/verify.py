@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tests.campaign.history import History
 from tests.campaign.linear import Op
 from tests.campaign.signing import Client
 from tests.campaign.stories import BUCKET
+from tests.localfolder import names
 
 MARKER = "gatewayowner"
 
@@ -79,9 +79,7 @@ def unsound(folder: Path, *, reaped: bool) -> list[str]:
         doomed = connection.execute("SELECT count(*) FROM blobs WHERE doomed IS NOT NULL").fetchall()
     finally:
         connection.close()
-    blobs = folder / "storage" / "blobs"
-    # os.walk goes on where the reaper takes away a directory meanwhile
-    files = {os.path.relpath(os.path.join(above, name), blobs) for above, _, names in os.walk(blobs) for name in names}
+    files = names(folder / "storage")
     wrong += [f"{name} is live, and there is no such blob" for name in sorted(live - files)]
     if reaped:
         known = ("gatewaysnapshot", *uploads)

@@ -26,6 +26,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from middle import Middle
 
+from tests import localfolder
+
 DAY = 86400
 
 
@@ -177,6 +179,14 @@ def data_in_memory(ward: Ward) -> None:
 def data_on_nfs(ward: Ward) -> None:
     mounts = ward.folder / "mounts"
     line = f"999 1 0:99 / {ward.folder}/data rw,relatime - nfs4 filer:/export rw,vers=4.2\\n"
+    ward.before = f"cat /proc/self/mountinfo >{mounts}; printf '{line}' >>{mounts}"
+    ward.before += f"; mount --bind {mounts} /proc/$$/mountinfo"
+
+
+@plant("network disk", "small.sqlite is on a network disk", "cp -a")
+def small_blobs_on_nfs(ward: Ward) -> None:
+    mounts = ward.folder / "mounts"
+    line = f"999 1 0:99 / {ward.folder}/storage rw,relatime - nfs4 filer:/export rw,vers=4.2\\n"
     ward.before = f"cat /proc/self/mountinfo >{mounts}; printf '{line}' >>{mounts}"
     ward.before += f"; mount --bind {mounts} /proc/$$/mountinfo"
 
@@ -460,10 +470,11 @@ def test_enough_is_planted() -> None:
 
 def test_a_sound_installation_is_fine_and_stays_as_it_was(ward: Ward) -> None:
     def state() -> dict[str, tuple[int, bytes]]:
-        return {
+        blobs = {blob.name: (0, blob.read_bytes()) for blob in localfolder.blobs(ward.folder / "storage")}
+        return blobs | {  # whoever closes a database last brings its log into it
             str(path): (path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
             for path in ward.folder.rglob("*")
-            if not path.name.endswith(("-shm", "-wal"))
+            if not path.name.endswith(("-shm", "-wal")) and path.name != "small.sqlite"
         }
 
     before = state()

@@ -20,6 +20,7 @@ import pytest
 from tests.campaign.nursery import nursery
 from tests.campaign.subject import MUTATING, PATIENCE, Broken, Subject, Watch, can_trace, counts, nobody
 from tests.campaign.verify import unsound
+from tests.localfolder import blobs
 
 SEED, SAMPLE = 5, 4
 ALL = os.environ.get("GATEWAY_LONG") == "1"
@@ -209,7 +210,8 @@ def takes_a_snapshot(shop: Shop, stage: Shop) -> bool:
 
 def indexes(shop: Shop) -> set[str]:
     """The snapshots of its storage that are complete."""
-    return {path.parent.name for path in (shop.folder / "storage" / "blobs" / "gatewaysnapshot").glob("*/index")}
+    found = blobs(shop.folder / "storage", "gatewaysnapshot/")
+    return {blob.name.split("/")[1] for blob in found if blob.name.endswith("/index")}
 
 
 def test_a_restore_that_is_killed_anywhere_is_done_or_can_be_done_again(stage: Shop, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_write_after_writes_at_the_same_time_is_newer_than_both(unreaped: Shop
 
 def test_what_the_clock_says_does_not_count(unreaped: Shop) -> None:
     """The newer write was made by a gateway whose clock stood a year earlier."""
-    unreaped.client().put_object(Bucket="one", Key="key", Body=b"first")
+    unreaped.client().put_object(Bucket="one", Key="key", Body=b"first" * 10_000)
     for path in (unreaped.folder / "storage" / "blobs").rglob("*"):
         if path.is_file():
             os.utime(path, (4_000_000_000, 4_000_000_000))
@@ -142,7 +142,7 @@ def test_a_bucket_that_was_deleted_takes_its_objects_along(unreaped: Shop) -> No
 
 
 def test_bytes_that_are_not_what_their_client_told_are_not_brought_back(unreaped: Shop) -> None:
-    unreaped.client().put_object(Bucket="one", Key="key", Body=b"these very bytes")
+    unreaped.client().put_object(Bucket="one", Key="key", Body=b"these very bytes" * 3000)
     (path,) = [
         path
         for path in (unreaped.folder / "storage" / "blobs").rglob("*")

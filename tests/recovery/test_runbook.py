@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.documented import DOCS, blocks
+from tests.localfolder import names
 
 
 def test_the_commands_of_recovery_md(tmp_path: Path, command: Any) -> None:
     shown = [block.text for block in blocks(DOCS / "recovery.md") if block.runs]
-    before, after = shown[:3], shown[3:]
+    before, after = shown[:4], shown[4:]
     assert "verify" in before[-1] and "restore --dry-run" in after[0] and "rebuild" in after[-1]
     command.run("gateway", "init", "porch", "--listen", f"tcp:{command.free_port()}:interface=127.0.0.1", cwd=tmp_path)
     command.start("gateway", "run", "-c", "porch/tahoe.cfg", cwd=tmp_path, until="log  ")
@@ -19,6 +20,7 @@ def test_the_commands_of_recovery_md(tmp_path: Path, command: Any) -> None:
     command.run("gateway", "put", "porch/tahoe.cfg", "attic/first", "-c", "porch/tahoe.cfg", cwd=tmp_path)
     for text in before:
         command.run("sh", "-euc", text, cwd=tmp_path)
+    assert {"gatewayowner"} < names(tmp_path / "kept") <= names(tmp_path / "porch" / "storage")
     command.run("gateway", "put", "porch/tahoe.cfg", "attic/second", "-c", "porch/tahoe.cfg", cwd=tmp_path)
     command.stop()
     shutil.rmtree(tmp_path / "porch" / "data")

@@ -8,17 +8,21 @@ import random
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
+from tests.localfolder import Blob, blobs
 from tests.recovery.conftest import Shop
 
 FLIPS = 200 if os.environ.get("GATEWAY_LONG") == "1" else 6
 
 
-def snapshots(shop: Shop, location: str = "storage") -> list[Path]:
-    """Folders of the snapshots in a location, oldest first."""
-    return sorted((shop.folder / location / "blobs" / "gatewaysnapshot").glob("*"))
+def snapshots(shop: Shop, location: str = "storage") -> list[str]:
+    """The snapshots in a location, oldest first."""
+    return sorted({blob.name.split("/")[1] for blob in blobs(shop.folder / location, "gatewaysnapshot/")})
+
+
+def part(shop: Shop, snapshot: str, name: str, location: str = "storage") -> Blob:
+    return Blob(shop.folder / location, f"gatewaysnapshot/{snapshot}/{name}")
 
 
 def filled(shop: Shop, *keys: str) -> None:
@@ -32,11 +36,11 @@ def test_a_few_are_kept_and_an_unfinished_one_goes(local: Shop) -> None:
     for turn in range(5):
         filled(local, f"key {turn}")
         if turn == 3:  # as a gateway leaves it that is killed before the index
-            (snapshots(local)[-1] / "index").unlink()
+            part(local, snapshots(local)[-1], "index").unlink()
         local.run("snapshot")
     kept = snapshots(local)
-    assert len(kept) == 3 and all((folder / "index").exists() for folder in kept)
-    assert [folder.name for folder in snapshots(local, "cold")][-1][:12] == kept[-1].name[:12]
+    assert len(kept) == 3 and all(part(local, snapshot, "index").exists() for snapshot in kept)
+    assert snapshots(local, "cold")[-1][:12] == kept[-1][:12]
 
 
 def test_a_snapshot_that_is_killed_midway_leaves_the_older_one(local: Shop) -> None:
@@ -45,20 +49,24 @@ def test_a_snapshot_that_is_killed_midway_leaves_the_older_one(local: Shop) -> N
     (first,) = snapshots(local)
     filled(local, "new")
     words = [sys.executable, "-m", "gateway", "snapshot", "-c", str(local.folder / "tahoe.cfg")]
-    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=linkat,link,rename,renameat,renameat2"]
-    for number in range(1, 20):  # each call that lets a blob (or the copy) appear
-        kill = f"inject=linkat,link,rename,renameat,renameat2:signal=KILL:when={number}"
+    calls = "linkat,link,rename,renameat,renameat2,fdatasync"  # each that lets a blob (or the copy) appear
+    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}"]
+    for number in range(1, 20):
+        kill = f"inject={calls}:signal=KILL:when={number}"
         done = subprocess.run([*strace, "-e", kill, *words], capture_output=True, text=True, timeout=120)
-        assert (first / "index").exists()
+        assert part(local, first, "index").exists()
         if done.returncode == 0:
             break
     assert number > 2, "nothing was killed: this proves nothing"
     local.stop()
-    for newer in snapshots(local)[1:] + snapshots(local, "cold")[1:]:
-        (newer / "index").unlink(missing_ok=True)
+    for location in ("storage", "cold"):
+        for newer in snapshots(local, location)[1:]:
+            index = part(local, newer, "index", location)
+            if index.exists():
+                index.unlink()
     local.lose_data()
     told = json.loads(local.run("restore", "--json", code=5))
-    assert told["source"].startswith(f"gatewaysnapshot/{first.name[:12]}") and told["objects"] == 2
+    assert told["source"].startswith(f"gatewaysnapshot/{first[:12]}") and told["objects"] == 2
     assert not list((local.folder / "data").glob("*.copy*"))
 
 
@@ -74,17 +82,17 @@ def test_every_flipped_bit_and_every_cut_of_a_snapshot_is_noticed(local: Shop) -
     for turn in range(FLIPS):
         kept = {}
         for location in ("storage", "cold"):  # the newest is damaged in both
-            path = snapshots(local, location)[-1] / places[turn % 2][1]
-            kept[path] = path.read_bytes()
-            data = bytearray(kept[path])
+            blob = part(local, snapshots(local, location)[-1], places[turn % 2][1], location)
+            kept[blob] = blob.read_bytes()
+            data = bytearray(kept[blob])
             data[chance.randrange(len(data) - 40)] ^= 1 << chance.randrange(8)
-            path.write_bytes(data if turn < FLIPS - 1 else data[: len(data) // 2])
+            blob.write_bytes(bytes(data if turn < FLIPS - 1 else data[: len(data) // 2]))
         told = json.loads(local.run("restore", "--dry-run", "--json", code=5))
         assert len([fault for fault in told["faults"] if "cannot be used" in fault]) == 2, told["faults"]
-        assert told["source"].startswith(f"gatewaysnapshot/{snapshots(local)[0].name[:12]}")
+        assert told["source"].startswith(f"gatewaysnapshot/{snapshots(local)[0][:12]}")
         assert told["objects"] == 2, "the newer object comes from its manifest"
-        for path, data in kept.items():
-            path.write_bytes(data)
+        for blob, whole in kept.items():
+            blob.write_bytes(whole)
 
 
 def test_parts_of_two_snapshots_do_not_mix(local: Shop) -> None:
@@ -97,7 +105,7 @@ def test_parts_of_two_snapshots_do_not_mix(local: Shop) -> None:
     local.lose_data()
     for location in ("storage", "cold"):
         old, new = snapshots(local, location)
-        (new / "00000000").write_bytes((old / "00000000").read_bytes())
+        part(local, new, "00000000", location).becomes(part(local, old, "00000000", location))
     told = json.loads(local.run("restore", "--dry-run", "--json", code=5))
     assert len(told["faults"]) == 2 and all("for this place" in fault for fault in told["faults"])
 
@@ -124,7 +132,7 @@ def test_a_gateway_takes_them_by_itself_where_something_changed(local: Shop) -> 
 
     filled(local, "first")
     wait_for(lambda: len(snapshots(local)) > 0)
-    settled: list[Path] = []
+    settled: list[str] = []
 
     def is_quiet() -> bool:
         nonlocal settled

@@ -9,23 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.localfolder import Blob, blobs
 from tests.recovery.conftest import Shop, upload
 
 FLIPS = 50 if os.environ.get("GATEWAY_LONG") == "1" else 4  # of each file
 
 
-def stored(shop: Shop) -> dict[str, Path]:
-    """Blob name -> file, without the marker."""
-    found = {}
-    for root in ("storage", "cold"):
-        above = shop.folder / root / "blobs"
-        found |= {str(path.relative_to(above)): path for path in above.rglob("*") if path.is_file()}
-    return {name: path for name, path in found.items() if not name.startswith("gateway")}
+def stored(shop: Shop) -> dict[str, Blob]:
+    """All blobs by their names, without the marker."""
+    found = [*blobs(shop.folder / "storage"), *blobs(shop.folder / "cold")]
+    return {blob.name: blob for blob in found if not blob.name.startswith("gateway")}
 
 
 def verify(shop: Shop, *words: str, code: int = 0) -> dict[str, Any]:
@@ -54,7 +51,7 @@ def test_nothing_is_wrong_with_what_was_just_written(local: Shop) -> None:
     local.stop()
     assert verify(local) == told | {"after": told["after"]}
     stray = local.folder / "cold" / "blobs" / "0123456789abcdef" / "000000"
-    stray.parent.mkdir()
+    stray.parent.mkdir(parents=True)
     stray.write_bytes(b"?")
     assert verify(local)["strays"] == {"storage": [], "cold": ["0123456789abcdef/000000"]}
     assert stray.exists()
@@ -65,20 +62,21 @@ def test_every_flipped_bit_is_found_wherever_it_is(local: Shop) -> None:
     fill(local)
     local.stop()
     keys = owners(local)
-    files = {name: path for name, path in stored(local).items() if name in keys}
+    files = {name: blob for name, blob in stored(local).items() if name in keys}
+    kept = {name: blob.read_bytes() for name, blob in files.items()}
     chance = random.Random(20261127)
     for turn in range(FLIPS):
         flipped = {}
-        for name, path in files.items():
-            size = path.stat().st_size
+        for name, blob in files.items():
+            size = len(blob.read_bytes())
             at = chance.randrange(size) if turn % 2 else max(0, size - 1 - chance.randrange(min(size, 600)))
             flipped[name] = at, 1 << chance.randrange(8)
-            flip(path, *flipped[name])
+            blob.flip(*flipped[name])
         named = told_of(verify(local, code=5)["faults"])
         missed = {name: place for name, place in flipped.items() if named.get(name) != keys[name]}
         assert not missed and named.keys() == files.keys()
-        for name, place in flipped.items():
-            flip(files[name], *place)
+        for name, whole in kept.items():
+            files[name].write_bytes(whole)
     assert verify(local)["faults"] == []
 
 
@@ -104,14 +102,6 @@ def owners(shop: Shop) -> dict[str, set[tuple[str, str]]]:
         found.setdefault(str(blob), set()).add((str(bucket), bytes(key).decode()))  # type: ignore[arg-type]
     connection.close()
     return found
-
-
-def flip(path: Path, at: int, bit: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(at)
-        (byte,) = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte ^ bit]))
 
 
 def test_every_missing_and_every_cut_file_is_named(local: Shop) -> None:

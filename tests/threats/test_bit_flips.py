@@ -15,29 +15,30 @@ MIB = 1024 * 1024
 LONG = os.environ.get("GATEWAY_LONG") == "1"
 LARGE = random.Random(0).randbytes(2 * MIB + 4321)
 PART = random.Random(1).randbytes(5 * MIB)
+TAIL, ONE = b"tail" * 10_000, b"x" * 40_000  # files, too: the plugin flips the bits of rows itself
 # object, its bytes, position of the flip in them (negative: in what follows them in the blob's file)
 PLACES = [
-    ("one", b"x", 0),
+    ("one", ONE, 0),
     ("large", LARGE, 0),
     ("large", LARGE, MIB - 1),
     ("large", LARGE, MIB),
     ("large", LARGE, 2 * MIB + 4000),
     ("large", LARGE, len(LARGE) - 1),
-    ("parts", PART + b"tail", 5 * MIB - 1),
-    ("parts", PART + b"tail", 5 * MIB + 2),
+    ("parts", PART + TAIL, 5 * MIB - 1),
+    ("parts", PART + TAIL, 5 * MIB + 2),
     ("large", LARGE, -1),
-    ("one", b"x", -20),
+    ("one", ONE, -20),
 ]
 
 
 async def store(house: Any) -> None:
     house.failing = True
-    assert (await house.call("PUT", "/bucket/one", b"x")).status == 200
+    assert (await house.call("PUT", "/bucket/one", ONE)).status == 200
     assert (await house.call("PUT", "/bucket/large", LARGE)).status == 200
     begun = await house.call("POST", "/bucket/parts?uploads")
     upload = begun.body.decode().partition("<UploadId>")[2].partition("<")[0]
     rows = ""
-    for number, body in ((1, PART), (2, b"tail")):
+    for number, body in ((1, PART), (2, TAIL)):
         part = await house.call("PUT", f"/bucket/parts?partNumber={number}&uploadId={upload}", body)
         rows += f"<Part><PartNumber>{number}</PartNumber><ETag>{part.headers['etag']}</ETag></Part>"
     text = f"<CompleteMultipartUpload>{rows}</CompleteMultipartUpload>".encode()
@@ -139,7 +140,7 @@ async def test_random_positions(open_house: Any, tools: Any) -> None:
     await store(house)
     draw = random.Random(4)
     for _ in range(500):
-        key, body = draw.choice([("one", b"x"), ("large", LARGE), ("parts", PART + b"tail")])
+        key, body = draw.choice([("one", ONE), ("large", LARGE), ("parts", PART + TAIL)])
         at = draw.randrange(len(body))
         file, place = blob_of(house, key, at)
         bit = draw.randrange(8)

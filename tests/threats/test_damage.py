@@ -20,6 +20,7 @@ from gateway.sqlitefile import checked_pages
 from tests.campaign.nursery import nursery
 from tests.campaign.signing import Answer
 from tests.campaign.subject import PATIENCE, Broken, Subject
+from tests.localfolder import Blob, names
 
 SQLITE = (FILE, f"{FILE}-wal", f"{FILE}-shm")
 
@@ -64,8 +65,7 @@ class Gateway(Subject):
                 return refused.code, refused.read()
 
     def blobs(self) -> set[str]:
-        top = self.folder / "storage" / "blobs"
-        return {str(each.relative_to(top)) for each in top.rglob("*") if each.is_file()}
+        return names(self.folder / "storage")
 
     def reap_often(self) -> None:
         file = self.folder / "tahoe.cfg"
@@ -73,7 +73,7 @@ class Gateway(Subject):
 
     def marked(self) -> int:
         """How many changes the location was told of."""
-        text = (self.folder / "storage" / "blobs" / "gatewayowner").read_text(errors="replace")
+        text = Blob(self.folder / "storage", "gatewayowner").read_bytes().decode(errors="replace")
         return int(re.findall(r'"changes": (\d+)', text)[0])
 
     @staticmethod

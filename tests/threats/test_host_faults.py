@@ -139,11 +139,11 @@ async def test_t130_a_pause_between_blob_and_commit_outlives_every_grace(
     traced: None, gateway: Gateway, tmp_path: Path
 ) -> None:
     answers: list[Answer] = []
-    assert gateway.ask("PUT", "/bucket/warm", b"w").status == 200
+    assert gateway.ask("PUT", "/bucket/warm", b"w" * 50_000).status == 200
     before = gateway.blobs()
     (lease,) = [each.parent for each in before if each.parent.name != "blobs"]
-    gateway.stop_at("linkat", lease)
-    asking = threading.Thread(target=lambda: answers.append(gateway.ask("PUT", "/bucket/key", b"b" * 5000)))
+    gateway.stop_at("fsync", lease)
+    asking = threading.Thread(target=lambda: answers.append(gateway.ask("PUT", "/bucket/key", b"b" * 50_000)))
     asking.start()
     wait(gateway.is_stopped)
     (blob,) = gateway.blobs() - before
@@ -175,7 +175,7 @@ async def test_t130_a_pause_between_blob_and_commit_outlives_every_grace(
     asking.join(PATIENCE)
     gateway.release()
     assert [answer.status for answer in answers] == [200]
-    assert gateway.ask("GET", "/bucket/key").body == b"b" * 5000
+    assert gateway.ask("GET", "/bucket/key").body == b"b" * 50_000
     gateway.stop()
     assert gateway.say("reap", "--now")[0] == 0
     assert blob.exists()
@@ -202,7 +202,7 @@ def test_t147_a_second_gateway_on_the_same_data_or_storage_refuses_to_start(gate
 @pytest.mark.parametrize("fault", [Fault("fsync", "EIO", 1), Fault("fsync", "EIO", 1, lasting=True)], ids=str)
 def test_t140_a_sync_of_a_blob_that_failed_is_no_success(traced: None, tmp_path: Path, fault: Fault) -> None:
     with Sick(tmp_path / "round") as this:
-        this.fail_in("overwrite", fault)
+        this.fail_in("put of two blobs", fault)
         this.fail_in("put of 3 MiB", fault)
         assert this.end().violations == []
         assert this.tally.kills == 2

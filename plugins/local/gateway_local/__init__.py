@@ -1,25 +1,26 @@
-"""Blobs as files of a local directory: nothing is acknowledged that power loss could take away."""
+"""Blobs in a local directory: nothing is acknowledged that power loss could take away.
+
+Small blobs are rows of a database in the directory (``rows``), large ones files (``files``).
+"""
 
 from __future__ import annotations
 
 import errno
-import os
 import secrets
-from collections.abc import Iterator
-from contextlib import closing, suppress
-from itertools import islice
+from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorFromThreads
 
 from gateway.api import (
-    BackendDenied,
     BackendDown,
     BackendError,
     BackendUnfit,
     BlobChanged,
-    BlobExists,
     BlobMissing,
+    BytesBody,
     Capabilities,
     DeleteRequest,
     DeleteResult,
@@ -29,7 +30,6 @@ from gateway.api import (
     HeadResult,
     HealthcheckRequest,
     HealthcheckResult,
-    ListedBlob,
     ListRequest,
     ListResult,
     PutRequest,
@@ -37,30 +37,22 @@ from gateway.api import (
     Setting,
     Values,
     hookimpl,
+    network_disk,
 )
-from gateway_local.blobfile import DRAW, BlobFile, Damaged, fingerprint, footer
+from gateway_local import listing
+from gateway_local.blobfile import DRAW, fingerprint, footer
 from gateway_local.draft import Draft, supports_unnamed
-from gateway_local.folder import DEPTH, SEGMENT, Folder, Name
+from gateway_local.files import Files
+from gateway_local.folder import Folder
+from gateway_local.names import refuses, segments
+from gateway_local.rowfile import FILE, LARGEST, Row, fresh
+from gateway_local.rows import Rows
 from gateway_local.threadwork import Threads
+
+__all__ = ["LocalBackend", "refuses"]
 
 _BATCH = 1024 * 1024  # bytes that are gathered for one write, and so the largest body that needs only one thread hop
 _PIECES = 1000  # chunks that are gathered at most, for writev takes 1024
-_LONGEST = 80
-_PROBE = 4096  # bytes
-
-
-def refuses(name: str) -> str | None:
-    """Why ``name`` cannot be kept: it is not ``[a-z0-9]{1,40}(/[a-z0-9]{1,40}){0,2}`` of at most 80 characters."""
-    segments = name.split("/")
-    if len(name) > _LONGEST or len(segments) > DEPTH or not all(map(SEGMENT.fullmatch, segments)):
-        return f"{name[:100]!r} is not one to three segments of a-z and 0-9, at most 80 characters"
-    return None
-
-
-def _segments(name: str) -> Name:
-    if reason := refuses(name):
-        raise BackendDenied(reason)
-    return tuple(name.split("/"))
 
 
 class LocalBackend:
@@ -81,17 +73,24 @@ class LocalBackend:
     def __init__(self, values: Values) -> None:
         self._path: Path = values["local.path"]
         self._reserve: int = values["local.reserve"]
-        self._folder = Folder(self._path)
         self._unnamed = True
         self._reading = Threads("local-read", 4)
         self._writing = Threads("local-write", 16)
+        self._folder = Folder(self._path)
+        self._rows: Rows | None = None
+        self._largest_row = -1
+        self._files = Files(self._folder)
 
     async def open(self) -> None:
-        """Prepare the folder. Raises BackendUnfit."""
+        """Prepare the folder. Raises BackendUnfit, BackendError."""
+        from twisted.internet import reactor  # not at import: who loads a plugin has yet to choose the reactor
+
         self._reading.start()
         self._writing.start()
         try:
             await self._writing(self._prepare)
+            if self._rows:
+                self._rows.start(cast(IReactorFromThreads, reactor))
         except BaseException:
             await self.close()
             raise
@@ -100,6 +99,15 @@ class LocalBackend:
         try:
             self._folder.open()
             self._unnamed = supports_unnamed(self._folder)
+            # On a network disk no row is written: SQLite's locks do not hold there. What rows there are can be read.
+            shared = network_disk(self._path)
+            if not shared or (self._folder.real_path / FILE).exists():
+                rows = Rows(self._folder, self._reserve)
+                rows.prepare()
+                self._rows, self._files = rows, Files(self._folder, rows.make_way)
+                self._largest_row = -1 if shared else LARGEST
+        except BackendUnfit as fault:
+            raise BackendUnfit(str(fault), key="local.path", fix="choose the folder that this gateway wrote") from fault
         except OSError as fault:
             message = f"{self._path} cannot hold blobs: {fault.strerror}"
             raise BackendUnfit(message, key="local.path", fix=_fix(fault, self._path)) from fault
@@ -108,11 +116,34 @@ class LocalBackend:
         """Wait for what is under way; fine twice."""
         await self._reading.stop()
         await self._writing.stop()
+        if self._rows:
+            await self._rows.stop()
         self._folder = Folder(self._path)  # the old one closes its descriptors
+        self._files = Files(self._folder)
+
+    # ------------------------------------------------------------ put
 
     @hookimpl
     async def put(self, request: PutRequest) -> PutResult:
-        names = _segments(request.name)
+        segments(request.name)
+        if self._rows and request.size <= self._largest_row:
+            return await self._put_row(self._rows, request)
+        return await self._put_file(request)
+
+    async def _put_row(self, rows: Rows, request: PutRequest) -> PutResult:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in request.body:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > request.size:
+                break
+        _check_size(request, size)
+        row = fresh(request.name, chunks[0] if len(chunks) == 1 else b"".join(chunks), request.metadata)
+        await rows.put(row, if_absent=request.if_absent)
+        return PutResult(row.fingerprint)  # also if it was cancelled meanwhile: the blob is there
+
+    async def _put_file(self, request: PutRequest) -> PutResult:
         draft = Draft(self._folder, self._unnamed, self._reserve)
         draw = secrets.token_bytes(DRAW)
         chunks: list[bytes] = []
@@ -129,25 +160,39 @@ class LocalBackend:
                     if work.cancelled:
                         raise CancelledError()
                     chunks, written = [], size
-            if size != request.size:
-                raise BackendDown(f"{request.name}: the body has not the {request.size} bytes that were promised")
+            _check_size(request, size)
             chunks.append(footer(size, draw, request.metadata))
-            status = await self._writing(self._finish, draft, names, chunks, request.if_absent)
+            status = await self._writing(self._files.finish, request.name, draft, chunks, request.if_absent)
         except BaseException:
             with suppress(BackendError):  # what went wrong first is what counts
                 await self._writing(draft.discard)
             raise
-        return PutResult(fingerprint(status, draw))  # also if it was cancelled meanwhile: the blob is there
+        return PutResult(fingerprint(status.st_mtime_ns, status.st_size, draw))  # as above
 
-    def _finish(self, draft: Draft, names: Name, chunks: list[bytes], if_absent: bool) -> os.stat_result:
-        try:
-            return draft.finish(names, chunks, if_absent)
-        except FileExistsError:
-            raise BlobExists("/".join(names)) from None
+    # ------------------------------------------------------------ get, head, delete, list
+
+    def _row(self, name: str) -> Row | None:
+        return self._rows.find(name) if self._rows else None
 
     @hookimpl
     async def get(self, request: GetRequest) -> GetResult:
-        work = self._reading(self._read, request.name)
+        segments(request.name)
+        row = self._row(request.name)
+        if row is None:
+            try:
+                return await self._get_file(request)
+            except BlobMissing:
+                row = self._row(request.name)  # it may have become a row meanwhile
+                if row is None:
+                    raise
+        if request.expect not in (None, row.fingerprint):
+            raise BlobChanged(request.name)
+        stop = None if request.length is None else request.start + request.length
+        body = BytesBody(memoryview(row.data)[request.start : stop])
+        return GetResult(size=len(row.data), fingerprint=row.fingerprint, body=body)
+
+    async def _get_file(self, request: GetRequest) -> GetResult:
+        work = self._reading(self._files.read, request.name)
         file = await work
         if work.cancelled:
             file.close()
@@ -158,82 +203,63 @@ class LocalBackend:
         file.cut(request.start, request.length)
         return GetResult(size=file.size, fingerprint=file.fingerprint, region=file)
 
-    def _read(self, name: str) -> BlobFile:
-        try:
-            return self._folder.read(_segments(name))
-        except FileNotFoundError:
-            raise BlobMissing(name) from None
-        except Damaged as fault:
-            raise BackendDown(f"{name} is damaged: {fault}") from fault
-
     @hookimpl
     async def head(self, request: HeadRequest) -> HeadResult:
-        return await self._reading(self._head, request.name)
-
-    def _head(self, name: str) -> HeadResult:
-        with closing(self._read(name)) as file:
+        segments(request.name)
+        row = self._row(request.name)
+        if row is None:
             try:
-                metadata = file.metadata()
-            except Damaged as fault:
-                raise BackendDown(f"{name} is damaged: {fault}") from fault
-            return HeadResult(file.size, file.fingerprint, metadata, file.status.st_mtime)
+                return await self._reading(self._files.head, request.name)
+            except BlobMissing:
+                row = self._row(request.name)
+                if row is None:
+                    raise
+        return HeadResult(len(row.data), row.fingerprint, row.metadata(), row.modified / 1e9)
 
     @hookimpl
     async def delete(self, request: DeleteRequest) -> DeleteResult:
-        return await self._writing(self._delete, request)
-
-    def _delete(self, request: DeleteRequest) -> DeleteResult:
-        names = _segments(request.name)
-        if request.expect is not None:
-            listed = self._listed(request.name)
-            if listed and listed.fingerprint != request.expect:
-                raise BlobChanged(request.name)
-        self._folder.remove(names)
+        segments(request.name)
+        if self._rows and self._rows.holds(request.name):
+            await self._rows.delete(request.name, request.expect)
+        else:
+            await self._writing(self._files.delete, request.name, request.expect)
         return DeleteResult()
 
     @hookimpl
     async def list(self, request: ListRequest) -> ListResult:
-        return await self._reading(self._list, request)
+        return await self._reading(listing.page, request, self._folder, self._files, self._rows)
 
-    def _list(self, request: ListRequest) -> ListResult:
-        with closing(self._folder.walk(request.prefix, request.after)) as names:
-            found: Iterator[ListedBlob] = filter(None, map(self._listed, names))
-            blobs = tuple(islice(found, request.limit))
-            more = next(found, None) is not None
-        return ListResult(blobs, blobs[-1].name if blobs and more else None)
-
-    def _listed(self, name: str) -> ListedBlob | None:
-        try:
-            with closing(self._folder.read(_segments(name))) as file:
-                return ListedBlob(name, file.size, file.fingerprint, file.status.st_mtime)
-        except FileNotFoundError:
-            return None  # deleted meanwhile
-        except Damaged:
-            return ListedBlob(name, 0, "damaged")  # seen, so that it can be reported and deleted; no get gives it
+    # ------------------------------------------------------------ healthcheck
 
     @hookimpl
     async def healthcheck(self, request: HealthcheckRequest) -> HealthcheckResult:
         """Raises also when the path no longer leads to the folder that was opened (unmounted, replaced)."""
-        return await self._writing(self._healthcheck, request.probe)
+        segments(request.probe)
+        result = await self._writing(self._healthcheck, request.probe)
+        if self._rows and self._largest_row >= 0:
+            row = fresh(request.probe, secrets.token_bytes(DRAW), {})
+            try:
+                await self._rows.put(row, if_absent=False)
+                if self._rows.find(row.name) != row:
+                    raise BackendDown(f"{self._path} does not give back what was written")
+            except BaseException:
+                with suppress(BackendError):  # what went wrong first is what counts
+                    await self._rows.delete(row.name, None)
+                raise
+            await self._rows.delete(row.name, None)
+        return result
 
     def _healthcheck(self, probe: str) -> HealthcheckResult:
         if self._folder.moved():
             raise BackendDown(f"{self._path} is not the folder that was opened: was it unmounted or replaced?")
-        names = _segments(probe)
-        told = secrets.token_bytes(_PROBE)
-        try:
-            draft = Draft(self._folder, self._unnamed, self._reserve)
-            draft.finish(names, [told, footer(_PROBE, bytes(DRAW), {})], if_absent=False)
-            with closing(self._read(probe)) as file:
-                if file.content() != told:
-                    raise BackendDown(f"{self._path} does not give back what was written")
-        except BaseException:
-            with suppress(OSError):
-                self._folder.remove(names)
-            raise
-        self._folder.remove(names)
+        self._files.probe(probe, self._unnamed, self._reserve)
         free, total = self._folder.room()
         return HealthcheckResult({"free_bytes": str(free), "total_bytes": str(total)})
+
+
+def _check_size(request: PutRequest, size: int) -> None:
+    if size != request.size:
+        raise BackendDown(f"{request.name}: the body has not the {request.size} bytes that were promised")
 
 
 def _fix(fault: OSError, path: Path) -> str:

@@ -33,12 +33,12 @@ def footer(size: int, draw: bytes, metadata: Mapping[str, str]) -> bytes:
     return text + fields + crc32(fields).to_bytes(4, "big")
 
 
-def fingerprint(status: os.stat_result, draw: bytes) -> str:
-    """Another one for every put (``draw``) and after every change from outside (time and size).
+def fingerprint(modified: int, size: int, draw: bytes) -> str:
+    """Another one for every put (``draw``) and after every change from outside (nanoseconds and bytes of the file).
 
     It has no inode number, so that storage restored from a backup that keeps times has the same fingerprints.
     """
-    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{draw.hex()}"
+    return f"{modified:x}-{size:x}-{draw.hex()}"
 
 
 class BlobFile:
@@ -60,7 +60,7 @@ class BlobFile:
         except BaseException:
             self.close()
             raise
-        self.fingerprint = fingerprint(self.status, draw)
+        self.fingerprint = fingerprint(self.status.st_mtime_ns, self.status.st_size, draw)
         self.offset, self.length = 0, self.size
 
     def cut(self, start: int, length: int | None) -> None:

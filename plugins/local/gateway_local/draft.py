@@ -1,7 +1,8 @@
 """A blob on its way into the folder: all of it or nothing of it.
 
 Order: write, fsync of the file, link into its place, fsync of the directory, fsync of the directories above that are
-new. A fault at any step, a failed fsync above all, ends the draft; no step is done twice.
+new. A fault at any step, a failed fsync above all, ends the draft; no step is done twice. The link waits its turn where
+a row may be in the way (``rows``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from gateway_local.folder import Directory, Folder, Name
@@ -24,6 +25,13 @@ _SYNC_FILE_RANGE_WRITE = 2
 _VECTOR = 1024  # Linux takes no more buffers in one call (IOV_MAX)
 _TRIES = 100
 
+Place = Callable[[], Directory]  # puts the file in its place, and gives the directory where that is
+
+
+def at_once(place: Place) -> None:
+    """Nothing is in the way."""
+    place()
+
 
 class Draft:
     """A file without a name (O_TMPFILE), which no crash can leave behind; without such things, one in staging."""
@@ -35,6 +43,8 @@ class Draft:
         self._fd = -1
         self._staged = ""
         self._size = 0
+        self._directory: Directory | None = None
+        self._fresh = False  # the name was free before
 
     def write(self, chunks: Sequence[bytes], *, more: bool = False) -> None:
         """Append. Raises OSError. ``more`` comes: the disk begins with these bytes now, so that it has few to do when
@@ -90,27 +100,31 @@ class Draft:
             self._link(name, self._folder.staging)
             self._staged = name
 
-    def finish(self, names: Name, chunks: Sequence[bytes], if_absent: bool) -> os.stat_result:
-        """Append, then put the file in its place for good. Raises FileExistsError (``if_absent``), OSError."""
+    def finish(
+        self, names: Name, chunks: Sequence[bytes], if_absent: bool, in_turn: Callable[[Place], None] = at_once
+    ) -> os.stat_result:
+        """Append, then put the file in its place for good. Raises FileExistsError (``if_absent``), OSError, and what
+        ``in_turn`` raises."""
         try:
             self.write(chunks)
             os.fsync(self._fd)
             status = os.fstat(self._fd)
-            directory, fresh = self._place(names, if_absent)
             try:
+                in_turn(lambda: self._place(names, if_absent))
+                assert self._directory is not None
                 self.discard()  # what closing has to say counts as well
-                directory.sync()
-                directory.settle()
+                self._directory.sync()
+                self._directory.settle()
             except BaseException:
-                if fresh:  # else it took another's place, and taking it away would bring nothing back
-                    self._withdraw(names, directory)
+                if self._directory and self._fresh:  # else taking it away would bring nothing back
+                    self._withdraw(names, self._directory)
                 raise
             return status
         finally:
             self.discard()
 
-    def _place(self, names: Name, if_absent: bool) -> tuple[Directory, bool]:
-        """The directory where the file now is, and whether the name was free."""
+    def _place(self, names: Name, if_absent: bool) -> Directory:
+        """The directory where the file now is."""
         for _ in range(_TRIES):
             with suppress(FileNotFoundError):  # a delete took the directory away as it was empty: make it again
                 directory = self._folder.directory(names[:-1], make=True)
@@ -120,12 +134,14 @@ class Draft:
                     if if_absent:
                         raise
                 else:
-                    return directory, True
+                    self._directory, self._fresh = directory, True
+                    return directory
                 if not self._staged:
                     self.stage()
                 os.rename(self._staged, names[-1], src_dir_fd=self._folder.staging.fd, dst_dir_fd=directory.fd)
                 self._staged = ""
-                return directory, False
+                self._directory = directory
+                return directory
             self._folder.forget(names[:-1])
         raise OSError(errno.EIO, "its directory vanishes again and again")
 

@@ -1,6 +1,7 @@
 """The storage's folder and its directories.
 
     <path>/blobs/<a name, its segments as directories>      <path>/staging/  what has no place yet, or takes another's
+    <path>/small.sqlite  small blobs (``rows``)
 
 All calls block, may be made from any thread, and raise OSError. A name is a tuple of segments whose grammar was
 checked; even so no symbolic link is followed below ``path``, whoever planted it. This room, ``draft`` and ``blobfile``
@@ -13,6 +14,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator
@@ -82,16 +84,16 @@ class Folder:
     """The storage under ``path``, once ``open`` was called; closed when nobody refers to it any more."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._lock = Lock()
         self._known: OrderedDict[Name, Directory] = OrderedDict()
 
     def open(self) -> None:
         """Make what is missing (but not the parent of ``path``) and drop what a crash left in staging."""
         with suppress(FileExistsError):
-            os.mkdir(self._path, 0o700)
-            Directory(os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)).sync()
-        self._root = Directory(os.open(self._path, os.O_RDONLY | os.O_DIRECTORY))
+            os.mkdir(self.path, 0o700)
+            Directory(os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)).sync()
+        self._root = Directory(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY))
         self._blobs, self.staging = self._own("blobs"), self._own("staging")
         self._root.sync()
         if os.fstat(self._blobs.fd).st_dev != os.fstat(self.staging.fd).st_dev:
@@ -117,9 +119,22 @@ class Folder:
     def moved(self) -> bool:
         """Whether ``path`` now leads elsewhere: unmounted, mounted over, replaced, removed."""
         try:
-            return not os.path.samestat(os.stat(self._path), os.fstat(self._root.fd))
+            return not os.path.samestat(os.stat(self.path), os.fstat(self._root.fd))
         except FileNotFoundError:
             return True
+
+    @property
+    def real_path(self) -> Path:
+        """Without links."""
+        return Path(os.path.realpath(self.path))
+
+    def holds(self, name: str) -> bool:
+        """Whether a file, or something that is not ours, lies under a name; what lies there is not opened."""
+        try:
+            status = os.stat(name, dir_fd=self._blobs.fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return not stat.S_ISDIR(status.st_mode)
 
     def room(self) -> tuple[int, int]:
         """Bytes that are free for us, and bytes in all."""

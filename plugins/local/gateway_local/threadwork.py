@@ -31,11 +31,16 @@ _KINDS: Mapping[int, type[BackendError]] = MappingProxyType(
 _FOREIGN = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
 
 
+def kind_of(code: int) -> type[BackendError]:
+    """The backend error that an errno means."""
+    return _KINDS.get(code, BackendDown)
+
+
 def named(fault: OSError) -> BackendError:
     """The backend error that says what this OSError means."""
     if fault.errno in _FOREIGN:
         return BackendDenied(f"a link or another thing that is not ours lies where a blob belongs: {fault}")
-    return _KINDS.get(fault.errno or 0, BackendDown)(str(fault))
+    return kind_of(fault.errno or 0)(str(fault))
 
 
 class ThreadWork(Deferred[T]):

@@ -17,6 +17,8 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 
 from gateway.api import DeleteRequest
 
+pytestmark = pytest.mark.usefixtures("as_files")
+
 Entries = dict[tuple[int, str], int]  # (directory, name) -> inode
 Change = tuple[int, str, int | None]  # (directory, name, inode; None: removed)
 

@@ -27,6 +27,8 @@ from gateway.api import (
     ListRequest,
 )
 
+pytestmark = pytest.mark.usefixtures("as_files")
+
 KINDS = {
     errno.EIO: BackendDown,
     errno.ENOSPC: BackendFull,

@@ -54,6 +54,7 @@ async def test_a_listing_is_in_byte_order_of_whole_names(local: Any, ways: Any) 
             assert found == sorted(name for name in names if name.startswith(prefix) and name > after)
 
 
+@pytest.mark.usefixtures("as_files")
 @pytest_twisted.ensureDeferred
 async def test_a_page_opens_only_the_directories_it_needs(
     local: Any, ways: Any, monkeypatch: pytest.MonkeyPatch
@@ -82,6 +83,7 @@ async def test_a_page_opens_only_the_directories_it_needs(
     assert len(scanned) == 4
 
 
+@pytest.mark.usefixtures("as_files")
 @pytest_twisted.ensureDeferred
 async def test_any_damage_to_the_footer_is_seen(local: Any, ways: Any, path: Path) -> None:
     data = b"d" * 1000
@@ -105,6 +107,7 @@ async def test_any_damage_to_the_footer_is_seen(local: Any, ways: Any, path: Pat
     assert ways.files(path) == []
 
 
+@pytest.mark.usefixtures("as_files")
 @pytest_twisted.ensureDeferred
 async def test_a_change_from_outside_changes_the_fingerprint(local: Any, ways: Any, path: Path) -> None:
     fingerprint = await ways.put(local, "a", b"12345")
@@ -125,6 +128,7 @@ async def test_a_restored_copy_has_the_same_fingerprints(make: Any, local: Any, 
     assert (await restored.head(HeadRequest(name="a/b"))).metadata == {"k": "v"}
 
 
+@pytest.mark.usefixtures("as_files")
 @pytest_twisted.ensureDeferred
 async def test_planted_things_are_neither_read_nor_written_through(local: Any, ways: Any, path: Path) -> None:
     secret = path.parent / "secret"
@@ -229,6 +233,7 @@ async def test_leftovers_go_at_the_next_start_and_nothing_else_does(
     assert set(staging.iterdir()) == {foreign}
 
 
+@pytest.mark.usefixtures("as_files")
 @pytest_twisted.ensureDeferred
 async def test_a_directory_that_another_process_removed_is_found_anew(
     make: Any, local: Any, ways: Any, path: Path

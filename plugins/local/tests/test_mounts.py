@@ -108,24 +108,44 @@ async def test_the_reserve_stays_free_for_deletes_and_the_catalogue(ways: Any, d
     await backend.close()
 
 
+@pytest.fixture
+def journalled(mount: Mount, path: Path) -> Path:
+    """An ext4 that turns read-only after a fault, whoever has files open; ``remount`` would say that it is busy."""
+    image = path.with_name("image")
+    image.touch()
+    os.truncate(image, 16 * 1024 * 1024)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    path.mkdir()
+    mount(path, "-o", "loop,errors=remount-ro", str(image))
+    return path
+
+
+def break_down(disk: Path) -> None:
+    """What the kernel does when it finds a fault in the file system."""
+    source = subprocess.run(["findmnt", "-no", "SOURCE", str(disk)], check=True, capture_output=True, text=True).stdout
+    Path("/sys/fs/ext4", Path(source.strip()).name, "trigger_fs_error").write_text("1")
+
+
 @pytest_twisted.ensureDeferred
-async def test_a_disk_that_became_read_only_is_seen_and_still_read(
-    make: Any, ways: Any, mount: Mount, disk: Path
-) -> None:
-    backend = await make(disk)
+async def test_a_disk_that_became_read_only_is_seen_and_still_read(make: Any, ways: Any, journalled: Path) -> None:
+    backend = await make(journalled)
+    large = b"data" * 25_000
     await ways.put(backend, "a/b", b"data")
-    mount(disk, "-o", "remount,ro")
-    for refused in (ways.put(backend, "a/c", b"x"), ways.put(backend, "a/d", b"x" * 3_000_000)):
+    await ways.put(backend, "a/large", large)
+    break_down(journalled)
+    for size in (1, 100_000, 3_000_000):
         with pytest.raises(BackendDenied):
-            await refused
-    with pytest.raises(BackendDenied):
-        await backend.delete(DeleteRequest(name="a/b"))
+            await ways.put(backend, "a/c", b"x" * size)
+    for name in ("a/b", "a/large"):
+        with pytest.raises(BackendDenied):
+            await backend.delete(DeleteRequest(name=name))
     with pytest.raises(BackendDenied):
         await backend.healthcheck(PROBE)
     assert await ways.get(backend, "a/b") == b"data"
+    assert await ways.get(backend, "a/large") == large
     with pytest.raises(BackendUnfit) as caught:
-        await make(disk)
-    assert caught.value.fix == f"mount {disk} for writing"
+        await make(journalled)
+    assert caught.value.fix == f"mount {journalled} for writing"
 
 
 @pytest_twisted.ensureDeferred
@@ -169,5 +189,5 @@ async def test_a_file_system_mounted_inside_blobs_is_a_fault_of_the_storage(
     (path / "blobs/lease").mkdir()
     mount(path / "blobs/lease", "-t", "tmpfs", "tmpfs")
     with pytest.raises(BackendDown):  # EXDEV: no link leads from one file system to another
-        await ways.put(backend, "lease/a", b"x")
+        await ways.put(backend, "lease/a", b"x" * 100_000)
     await ways.put(backend, "other/a", b"x")
