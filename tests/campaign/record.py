@@ -192,7 +192,7 @@ def power(plan: Plan) -> list[Line]:
     async def control(reactor: Any, name: str, skips: Callable[[Any], bool], how: AbstractContextManager[None]) -> Line:
         begun = time.monotonic()
         with how:
-            events = await record(scratch, reactor, plan.seed, rounds=10, skips=skips)
+            events = await record(scratch, reactor, plan.seed, rounds=14, skips=skips)
         found = await check(events, scratch, reactor, seed=plan.seed, most=1000, stop_early=True)
         return Line(name, found.states, time.monotonic() - begun, found.violations[:1], "states", control=True)
 

@@ -49,8 +49,8 @@ async def test_a_gateway_that_syncs_too_little_is_found_out(
     scratch: Path, skips: Callable[[Any], bool], context: Callable[[], Any]
 ) -> None:
     with context():
-        events = await record(scratch, reactor, seed=1, rounds=8, skips=skips)
-    outcome = await check(events, scratch, reactor, seed=1, most=200, stop_early=True)
+        events = await record(scratch, reactor, seed=1, rounds=14, skips=skips)
+    outcome = await check(events, scratch, reactor, seed=1, most=400, stop_early=True)
     assert outcome.violations
 
 
