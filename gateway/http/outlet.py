@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.errors import BackendDown, ClientGone
+from gateway.errors import BackendDown, ClientGone, S3Error
 from gateway.http.transport import PlainWire
 from gateway.model import Region, Stretch
 from gateway.streams.regions import is_cached
@@ -134,7 +134,8 @@ class Outlet:
     async def send(self, stretch: Stretch) -> None:
         """Takes a region over. Comes back when the kernel has all of it; the opening goes before the first one.
 
-        Raises ClientGone; BackendDown for a file that cannot be read or became shorter; WrongSize.
+        Raises ClientGone; BackendDown for a file that cannot be read or became shorter; WrongSize; and SlowDown before
+        the first byte, where the process has no descriptor left.
         """
         self._sending = sending = _Bytes(stretch) if isinstance(stretch, (bytes, memoryview)) else _File(stretch)
         try:
@@ -155,7 +156,10 @@ class Outlet:
 
     async def _open(self) -> None:
         """The transport sends what it holds, with the opening behind it; from then on the socket is free for us."""
-        self._socket = self._wire.getHandle().dup()
+        try:
+            self._socket = self._wire.getHandle().dup()
+        except OSError as fault:
+            raise S3Error("SlowDown", cause=f"no further descriptor for a reply: {fault.strerror}") from fault
         self._fd = self._socket.fileno()
         last = _WhenEmpty()
         self._wire.unregisterProducer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -334,4 +335,25 @@ async def test_a_drain_lets_a_large_body_end(open_door: Any, shelf: Shelf) -> No
     wait.callback(None)
     assert body_of(await client.until(lambda: client.ended)) == shelf.data + b"tail"
     await draining
+    assert shelf.closed == [1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_descriptor_the_client_is_told_to_come_again(open_door: Any, shelf: Shelf) -> None:
+    door = open_door(shelf.answer)
+    client = await door.connect()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def starved(call: Call) -> Reply:
+        reply = await shelf.answer(call)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        return reply
+
+    door.front.answer = starved
+    try:
+        client.send(LAST)
+        data = await client.until(lambda: client.ended)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert data.startswith(b"HTTP/1.1 503 ") and b"<Code>SlowDown</Code>" in data
     assert shelf.closed == [1]
