@@ -21,9 +21,6 @@ from gateway.api import BackendDenied, BackendDown, BackendUnfit, DeleteResult, 
 from gateway.testing.native import NativeMemory
 from gateway_local import LocalBackend
 
-from tests import localfolder
-
-
 class Forgetful(LocalBackend):
     """Keeps no metadata."""
 
