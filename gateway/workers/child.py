@@ -45,13 +45,15 @@ class Child(ProcessProtocol):
         self._left = 2  # of the process and the channel
         ours, theirs = socket.socketpair()
         self.given = [_CHANNEL + 1 + at for at in range(len(inherited))]
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        descriptors: dict[int, Any] = {0: nothing, 1: "r", 2: "r", _CHANNEL: theirs.fileno()}
-        descriptors |= dict(zip(self.given, inherited, strict=True))
         words = [sys.executable, "-P", "-m", "gateway.workers", str(config), str(number), str(_CHANNEL)]
-        with theirs:
-            self._process = reactor.spawnProcess(self, sys.executable, words, env=None, childFDs=descriptors)
-        os.close(nothing)
+        try:
+            with theirs, open(os.devnull, "r+b") as nothing:
+                descriptors: dict[int, Any] = {0: nothing.fileno(), 1: "r", 2: "r", _CHANNEL: theirs.fileno()}
+                descriptors |= dict(zip(self.given, inherited, strict=True))
+                self._process = reactor.spawnProcess(self, sys.executable, words, env=None, childFDs=descriptors)
+        except BaseException:
+            ours.close()
+            raise
         self.pid = int(self._process.pid)
         listeners = {word: self._with_us(listener) for word, listener in heard.items()}
         self.say = over(reactor, ours.detach(), Channel(listeners, self._one_less)).say

@@ -33,6 +33,7 @@ from gateway.workers.told import logged
 log = Logger()
 
 _SHORTEST, _LONGEST = 0.1, 30.0  # seconds before a dead worker is started again
+_REFUSED = 1.0  # seconds until the system is asked again for a process
 _LONG_LIFE = 60.0  # seconds after which a death is no sign of a fault that stays
 
 
@@ -225,8 +226,14 @@ class Supervisor(Served):
         self._restarts[child.number] = self._reactor.callLater(pause, self._restart, child.number)
 
     def _restart(self, number: int) -> None:
-        self._start_worker(number)
-        self._let_open(number)
+        """Again and again, where the system has no process or descriptor to give."""
+        try:
+            self._start_worker(number)
+        except OSError as fault:
+            log.error("no worker can be started: {fault}; it is tried again", fault=fault)
+            self._restarts[number] = self._reactor.callLater(_REFUSED, self._restart, number)
+        else:
+            self._let_open(number)
 
     # -- what one worker tells all
 

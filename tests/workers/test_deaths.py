@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -107,6 +108,18 @@ def test_the_other_workers_connections_do_not_notice(crew: Crew) -> None:
     survivors = 40 - cut
     assert cut and survivors
     assert crew.figure("gateway_connections") <= survivors + 1
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again(crew: Crew) -> None:
+    """The supervisor has no descriptor left for a while."""
+    soft, hard = resource.prlimit(crew.supervisor, resource.RLIMIT_NOFILE)
+    resource.prlimit(crew.supervisor, resource.RLIMIT_NOFILE, (3, hard))
+    os.kill(crew.pids()[0], signal.SIGKILL)
+    wait("two tries", lambda: crew.log().count("no worker can be started") >= 2)
+    assert {crew.client().ask("GET", "/").status for _ in range(10)} == {200}  # the other one serves
+    resource.prlimit(crew.supervisor, resource.RLIMIT_NOFILE, (soft, hard))
+    wait("another one", lambda: "serves in the place" in crew.log())
+    assert len(crew.pids()) == 2
 
 
 def test_a_worker_that_is_asked_to_end_is_drained_and_replaced(crew: Crew) -> None:
