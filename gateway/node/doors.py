@@ -24,6 +24,7 @@ log = Logger()
 
 _EXPECTED = "a Twisted server endpoint such as tcp:8000:interface=127.0.0.1"
 _FILES = ("privateKey", "certKey", "extraCertChain")
+_CROWD = 1024  # beyond it a client's first packet is dropped, and it waits a second to send another; Twisted's is 50
 _EXPIRES_SOON = 21 * 86400
 
 
@@ -64,6 +65,13 @@ def _certificate(folder: Path, text: str) -> tuple[Certificate, str]:
     return Certificate(key, files.get("certKey", key), files.get("extraCertChain")), ":".join(["tcp", *kept])
 
 
+def _with_room(words: str) -> str:
+    """The endpoint with room for ``_CROWD`` clients that are not accepted yet, where it does not say how many."""
+    if not words.startswith(("tcp:", "tcp6:", "unix:")) or re.search(r"(?<!\\):backlog=", words):
+        return words
+    return f"{words}:backlog={_CROWD}"
+
+
 def _parse(reactor: Any, file: str, line: int, text: str) -> tuple[IStreamServerEndpoint, Certificate | None]:
     """Raises ConfigurationFault for a string that is no endpoint, or names certificates that do not load."""
     try:
@@ -72,7 +80,7 @@ def _parse(reactor: Any, file: str, line: int, text: str) -> tuple[IStreamServer
         if text.startswith("ssl:"):
             certificate, words = _certificate(Path(file).absolute().parent, text)
             certificate.load()
-        endpoint: IStreamServerEndpoint = endpoints.serverFromString(reactor, words)  # type: ignore[no-untyped-call]
+        endpoint: IStreamServerEndpoint = endpoints.serverFromString(reactor, _with_room(words))  # type: ignore[no-untyped-call]
         return endpoint, certificate
     except OSError as fault:
         seen = f"{text} ({fault.strerror}: {fault.filename})"
