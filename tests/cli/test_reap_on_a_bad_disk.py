@@ -29,8 +29,8 @@ def test_each_sync_may_fail(tmp_path: Path) -> None:
             config=Config(proxies={}, s3={"addressing_style": "path"}),
         )
         s3.create_bucket(Bucket="box")
-        for number in range(20):  # each overwrites, so that there is much to reap
-            s3.put_object(Bucket="box", Key="key", Body=b"%d" % number)
+        for number in range(20):  # each overwrites a file, so that there is much to reap
+            s3.put_object(Bucket="box", Key="key", Body=bytes([number]) * 40_000)
         live.kill()
     reap = [sys.executable, "-m", "gateway", "reap", "--now", "-c", str(live.config_file)]
     codes = set()

@@ -42,7 +42,7 @@ HOST = "localhost:8000"
 KEY, SECRET = "AKIDTHREATS", "a-secret-for-tests-only"
 OTHER_KEY, OTHER_SECRET = "AKIDSTRANGER", "another-secret-for-tests"
 RULES = Rules()
-PATIENCE = 30.0  # seconds; only a broken test waits so long
+PATIENCE = 120.0  # seconds; only a broken test waits so long
 TABLES = ("buckets", "versions", "current_versions", "pieces", "version_parts", "upload_parts")
 # which process holds an upload, and which parts it was last asked for, is nobody's to see
 KEPT = {**dict.fromkeys(TABLES, "*"), "uploads": "id, bucket, key, blob, state, result"}
