@@ -27,7 +27,14 @@ class Served(service.Service):
         self._reactor = reactor
 
     async def open(self) -> None:
-        """Raises ConfigurationFaults; then nothing stays open."""
+        """Raises ConfigurationFaults, or what else keeps it from serving; then nothing stays open."""
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:

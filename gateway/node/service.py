@@ -58,15 +58,8 @@ class Node(Served):
         self._doors: list[doors.Door] = []
         self._fronts: list[Front] = []
 
-    async def open(self) -> None:
-        """Open every room, the front door last. Raises ConfigurationFaults; then nothing stays open."""
-        try:
-            await self._open()
-        except BaseException:
-            await self.close()
-            raise
-
     async def _open(self) -> None:
+        """Open every room, the front door last."""
         settings, values = self.settings, self.settings.gateway
         metrics = self.metrics
         rooms = await open_rooms(settings, self._reactor, metrics.backend_operation, self._seat)

@@ -34,7 +34,13 @@ async def _all_of(found: GetResult, size: int) -> bytes:
         finally:
             reader.close()
     assert found.body is not None, "a location gives a body or a region"
+    chunks, got = [], 0
     try:
-        return b"".join([chunk async for chunk in found.body])
+        async for chunk in found.body:
+            chunks.append(chunk)
+            got += len(chunk)
+            if got > size:
+                break  # a storage that gives more than there is must not fill the memory
     finally:
         found.body.close()
+    return b"".join(chunks)

@@ -62,15 +62,8 @@ class Supervisor(Served):
 
     # -- the whole
 
-    async def open(self) -> None:
-        """Raises ConfigurationFaults, WorkerLost; then nothing stays open, and no worker lives."""
-        try:
-            await self._open()
-        except BaseException:
-            await self.close()
-            raise
-
     async def _open(self) -> None:
+        """Raises WorkerLost as well."""
         try:
             self._lock = lock_data(self.settings.gateway)
         except ConfigurationFault as fault:
