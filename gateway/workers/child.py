@@ -19,6 +19,7 @@ from gateway.workers.channel import Channel, over
 
 log = Logger()
 _CHANNEL = 3  # its descriptor in the worker
+PROGRAM = ("-P", "-m", "gateway.workers")  # what the interpreter runs
 
 
 class Child(ProcessProtocol):
@@ -40,21 +41,21 @@ class Child(ProcessProtocol):
         self.number = number
         self.ready = False
         self.started = reactor.seconds()
+        self.pid = 0
         self.how = ""  # it ended, in words
         self._ended = ended
         self._left = 2  # of the process and the channel
         ours, theirs = socket.socketpair()
         self.given = [_CHANNEL + 1 + at for at in range(len(inherited))]
-        words = [sys.executable, "-P", "-m", "gateway.workers", str(config), str(number), str(_CHANNEL)]
+        words = [sys.executable, *PROGRAM, str(config), str(number), str(_CHANNEL)]
         try:
             with theirs, open(os.devnull, "r+b") as nothing:
                 descriptors: dict[int, Any] = {0: nothing.fileno(), 1: "r", 2: "r", _CHANNEL: theirs.fileno()}
                 descriptors |= dict(zip(self.given, inherited, strict=True))
-                self._process = reactor.spawnProcess(self, sys.executable, words, env=None, childFDs=descriptors)
+                reactor.spawnProcess(self, sys.executable, words, env=None, childFDs=descriptors)
         except BaseException:
             ours.close()
             raise
-        self.pid = int(self._process.pid)
         listeners = {word: self._with_us(listener) for word, listener in heard.items()}
         self.say = over(reactor, ours.detach(), Channel(listeners, self._one_less)).say
 
@@ -62,6 +63,11 @@ class Child(ProcessProtocol):
         return lambda **said: listener(self, **said)
 
     # -- what Twisted tells
+
+    def connectionMade(self) -> None:
+        """It was forked; one that dies at once has lost its number by the time that spawnProcess returns."""
+        transport: Any = self.transport
+        self.pid = int(transport.pid)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's
         """What it prints, which none of us does: an interpreter that cannot go on, a plugin's own words."""

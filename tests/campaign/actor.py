@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.campaign.history import History, Pending, Written, content
 from tests.campaign.linear import NOTHING, Step, saw, saw_other, swapped, wrote
-from tests.campaign.signing import Answer, Client, NoAnswer
+from tests.campaign.signing import Answer, Client, Cut, NoAnswer
 
 THERE = "there"
 MISSING = ("NoSuchKey", "NoSuchBucket")
@@ -222,7 +222,8 @@ class Actor:
             asked.answer = (wrote(value.id),)
         return upload
 
-    def part(self, upload: Upload, number: int, size: int) -> None:
+    def part(self, upload: Upload, number: int, size: int) -> bool:
+        """Is it there for sure?"""
         upload.sizes[number] = size
         body = upload.bytes_of(number)
         etag = hashlib.md5(body).hexdigest()
@@ -230,12 +231,14 @@ class Actor:
             query = {"partNumber": str(number), "uploadId": upload.id}
             answer = self._ask(asked, "PUT", f"/{upload.where}", body, query)
             if answer is None:
-                return
+                return False
             asked.answer = (wrote(etag),)
             if answer.status != 200:
                 self._refused(asked, answer)
+            return answer.status == 200
 
-    def complete(self, upload: Upload) -> None:
+    def complete(self, upload: Upload, again: bool = False) -> bool:
+        """Was it answered? ``again``: the answer to the first time was lost; what that did is not done once more."""
         rows, whole, tags = "", b"", b""
         for number in sorted(upload.sizes):
             body = upload.bytes_of(number)
@@ -252,11 +255,12 @@ class Actor:
             body = f"<CompleteMultipartUpload>{rows}</CompleteMultipartUpload>".encode()
             answer = self._ask(asked, "POST", f"/{upload.where}", body, {"uploadId": upload.id})
             if answer is None:
-                return
-            asked.answer, ended.answer = (wrote(id_),), (wrote(None),)
+                return False
+            asked.answer, ended.answer = (wrote(id_), NOTHING)[: 1 + again], (wrote(None),)
             if answer.status != 200 or not answer.texts("ETag"):
                 self._refused(asked, answer)
                 ended.answer = (NOTHING,)
+            return True
 
     def abort(self, upload: Upload) -> None:
         with self.history.asking(upload.register, "abort", wrote(None)) as asked:
@@ -297,7 +301,8 @@ class Actor:
     ) -> Answer | None:
         try:
             answer = self.client.ask(method, path, body, query or {}, **more)
-        except NoAnswer:
+        except NoAnswer as fault:
+            asked.cut = isinstance(fault, Cut)
             return None
         if answer.status in (500, 502, 504):
             self.history.problem(f"{asked.what} {asked.register}: {answer.status} {answer.body[:300]!r}")

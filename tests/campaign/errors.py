@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.campaign.actor import Actor, Upload
 from tests.campaign.history import Pending
-from tests.campaign.kills import Round, Tally, in_rounds
+from tests.campaign.kills import Round, Tally, Told, in_rounds, nobody
 from tests.campaign.linear import NOTHING
 from tests.campaign.signing import Answer, NoAnswer
 from tests.campaign.stories import BUCKET, STORIES, Story
@@ -41,14 +41,10 @@ ERRORS = {
 }
 READS: dict[str, Story] = {
     "get": Story(lambda s: s.actor.get(s.where), lambda s: s.actor.put(s.where, 2_500_000)),
+    "get of a row": Story(lambda s: s.actor.get(s.where), lambda s: s.actor.put(s.where)),
     "head": Story(lambda s: s.actor.head(s.where), lambda s: s.actor.put(s.where)),
 }
 FAULTY = {**STORIES, **READS}
-Told = Callable[[Tally], None]
-
-
-def nobody(tally: Tally) -> None:
-    """Hears nothing of how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +104,7 @@ class Sick(Round):
     """A round whose gateway is never killed; its disk fails, and is mended."""
 
     # strace counts in each thread, so a probe may be struck as well: the next one must come soon
-    settings = "probe_interval = 1s\n"
+    settings: Mapping[str, str] = {"probe_interval": "1s"}
     fault: Fault | None = None
 
     def _actor(self) -> Patient:

@@ -36,19 +36,27 @@ def _key(id_: str) -> str:
 
 @dataclass(slots=True)
 class Pending:
-    """An operation under way: where, since when, and how it went if it was done at all."""
+    """An operation under way: where, since when, and how it went if it was done at all.
+
+    ``cut``: it has no answer because its connection ended.
+    """
 
     register: str
     start: float
     unknown: tuple[Step, ...]
     what: str
     answer: tuple[Step, ...] | None = None
+    cut: bool = False
 
 
 class History:
-    """All threads write here. An answer is on disk before its client goes on."""
+    """All threads write here. An answer is on disk before its client goes on.
 
-    def __init__(self, journal: Path) -> None:
+    ``cut_ends``: a connection ends only because its process is dead, and then nothing of its operation comes later.
+    """
+
+    def __init__(self, journal: Path, *, cut_ends: bool = False) -> None:
+        self._cut_ends = cut_ends
         self.written: dict[str, Written] = {}
         self.digests: dict[str, str] = {}  # ETag -> MD5 of the bytes
         self.problems: list[str] = []
@@ -94,6 +102,9 @@ class History:
             op = Op(asked.start, end, asked.answer or (*asked.unknown, NOTHING), asked.what)
             if asked.answer:
                 self._write({"told": what, "register": register, "at": end}, sync=True)
+                with self._lock:
+                    self._ops[register].append(op)
+            elif asked.cut and self._cut_ends:
                 with self._lock:
                     self._ops[register].append(op)
             else:

@@ -12,7 +12,9 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,7 @@ from tests.campaign.actor import Actor, Upload
 from tests.campaign.history import History
 from tests.campaign.launcher import CONTROLS
 from tests.campaign.stories import BUCKET, STORIES, Scene, Story
-from tests.campaign.subject import MUTATING, Broken, Died, Subject
+from tests.campaign.subject import MUTATING, SETTINGS, Broken, Died, Subject
 from tests.campaign.verify import read_back, unsound
 
 CLIENTS = 8
@@ -46,17 +48,25 @@ class Tally:
         self.work = max(self.work, other.work)
 
 
+Told = Callable[[Tally], None]
+
+
+def nobody(tally: Tally) -> None:
+    """Hears nothing of how far it is."""
+
+
 class Round:
     """One folder, one history, one gateway that is killed and started again."""
 
-    settings = ""  # further lines of [gateway]
+    settings: Mapping[str, str] = SETTINGS  # of [gateway]
+    cut_ends = False  # see History
 
     def __init__(self, folder: Path, control: str = "", twistd: bool = False) -> None:
         assert not control or control in CONTROLS
         folder.mkdir(parents=True)
         self.tally = Tally()
         self.subject = Subject(folder / "gateway", control, twistd, self.settings)
-        self.history = History(folder / "journal")
+        self.history = History(folder / "journal", cut_ends=self.cut_ends)
         self._uploads: list[Upload] = []
         self._names = itertools.count(1)
         try:
@@ -170,7 +180,7 @@ class Round:
 
     def _leave_work(self) -> None:
         """Doomed blobs, parts that were replaced, an upload in the middle, and then the gateway dies."""
-        for name in ("overwrite", "delete of many", "abort", "upload part"):
+        for name in ("overwrite", "overwrite of a file by a row", "delete of many", "abort", "upload part"):
             self.act(STORIES[name], self.scene(STORIES[name]))
         self.subject.kill()
         self.history.died()
@@ -186,6 +196,15 @@ class Round:
 
     def die_under_load(self, seconds: float, seed: int) -> None:
         """Eight clients at once on few keys, and the end comes at a random moment."""
+        with self.clients(seed):
+            time.sleep(seconds)
+            self.subject.kill()
+        self.tally.kills += 1
+        self._recover(f"eight clients, killed after {seconds:.3f} s, seed {seed}")
+
+    @contextmanager
+    def clients(self, seed: int) -> Iterator[None]:
+        """Eight at once on few keys, whether somebody answers or not."""
         ended = threading.Event()
         prefix = f"{BUCKET}/r{next(self._names):05d}"
         scenes: list[Scene] = []
@@ -198,17 +217,15 @@ class Round:
                 random_call(scene, draw, prefix)
             scene.actor.client.close()
 
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        time.sleep(seconds)
-        ended.set()
-        self.subject.kill()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(CLIENTS) as threads:
+            working = [threads.submit(work, number) for number in range(CLIENTS)]
+            try:
+                yield
+            finally:
+                ended.set()
+        for each in working:
+            each.result()
         self._uploads += [upload for scene in scenes for upload in scene.uploads]
-        self.tally.kills += 1
-        self._recover(f"eight clients, killed after {seconds:.3f} s, seed {seed}")
 
     def _recover(self, what: str) -> None:
         """It is dead. Start it again; everything that was told must be so."""
@@ -248,20 +265,19 @@ def random_call(scene: Scene, draw: random.Random, prefix: str) -> None:
     elif kind == "delete":
         actor.delete(where)
     elif kind == "absent":
-        actor.put(where, 100, absent=True)
+        actor.put(where, draw.choice([100, 40_000]), absent=True)
     elif kind == "copy":
         actor.copy(where, other)
     elif kind == "swap":
         value = actor.get(where)
         if value is not None and value.etag:
-            actor.swap(where, value)
+            actor.swap(where, value, draw.choice([100, 50_000]))
     elif kind == "many":
         actor.delete_many(BUCKET, [f"{prefix}/{number}".partition("/")[2] for number in range(3)])
     else:
         upload = actor.create_upload(where)
-        if upload is not None:
-            actor.part(upload, 1, 10_000)
-            actor.complete(upload)
+        if upload is not None and actor.part(upload, 1, draw.choice([10_000, 60_000])) and not actor.complete(upload):
+            actor.complete(upload, again=True)  # of another process, if there is one
 
 
 def points(counted: dict[str, int], calls: Sequence[str] = MUTATING) -> Iterator[tuple[str, int]]:
@@ -278,7 +294,7 @@ def in_rounds(
     control: str = "",
     each: int = 20,
     twistd: bool = False,
-    told: Callable[[Tally], None] = lambda tally: None,
+    told: Told = nobody,
     kind: type[Round] = Round,
 ) -> Tally:
     """Do the jobs, in a fresh folder after every ``each`` and after a violation; a control ends with its first.

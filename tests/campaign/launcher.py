@@ -122,6 +122,14 @@ def no_file_sync() -> None:
     os.fsync = os.fdatasync = lambda descriptor: None  # type: ignore[assignment]
 
 
+def outliving_workers() -> None:
+    """Workers that do not notice the end of their supervisor."""
+    from gateway.workers import worker
+
+    worker._die_with_the_supervisor = lambda descriptor, ending: None  # type: ignore[assignment]
+    worker.Worker._stop_reactor = lambda self: None  # type: ignore[method-assign]
+
+
 CONTROLS = {
     "none": lambda: None,
     "commit-before-blob": commit_before_blob,
@@ -130,6 +138,7 @@ CONTROLS = {
     "unchecked-conditions": unchecked_conditions,
     "forgotten-sweep": forgotten_sweep,
     "no-file-sync": no_file_sync,
+    "outliving-workers": outliving_workers,
 }
 
 
@@ -154,6 +163,10 @@ def child_of(request: dict[str, Any], hold: int) -> None:
     os.read(hold, 1)
     os.close(hold)
     CONTROLS[request["control"]]()
+    if request["control"] != "none":
+        from gateway.workers import child
+
+        child.PROGRAM = ("-P", __file__, request["control"])  # type: ignore[assignment]
     sys.argv = ["gateway", *request["words"]]
 
 
@@ -182,7 +195,20 @@ def serve() -> bool:
     return False
 
 
-if __name__ == "__main__":
+def work_broken(control: str, config: str, number: str, descriptor: str) -> None:
+    """Be a worker, as ``python -m gateway.workers`` is, with that control."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    CONTROLS[control]()
+    from pathlib import Path
+
+    from gateway.workers.worker import work
+
+    work(Path(config), int(number), int(descriptor))
+
+
+if __name__ == "__main__" and len(sys.argv) > 1:
+    work_broken(*sys.argv[1:])
+elif __name__ == "__main__":
     prepare()
     os.write(1, b"0\n")
     if serve():

@@ -45,6 +45,10 @@ class NoAnswer(Exception):
     """The connection ended before the whole reply came: nobody knows what was done."""
 
 
+class Cut(NoAnswer):
+    """The other end closed it, or is not there: the process that served it is dead, unless it closed it by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
@@ -92,7 +96,7 @@ class Client:
             return Answer(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
         except (OSError, http.client.HTTPException) as fault:
             self.close()
-            raise NoAnswer(str(fault)) from fault
+            raise (NoAnswer if isinstance(fault, TimeoutError) else Cut)(str(fault)) from fault
 
     def close(self) -> None:
         if self._wire is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import random
 import re
 import shutil
 import signal
@@ -12,8 +13,10 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.campaign.nursery import Child, Twistd, nursery
 from tests.campaign.signing import Account, Client
@@ -24,10 +27,11 @@ MUTATING = (
 ).split()
 PATIENCE = 60.0
 _POLL = 0.005
+SETTINGS: Mapping[str, str] = MappingProxyType(
+    {"listen": "tcp:0:interface=127.0.0.1", "workers": "1", "reap_interval": "3600"}
+)
 CONFIGURATION = """[gateway]
-listen = tcp:0:interface=127.0.0.1
-workers = 1
-reap_interval = 3600
+{settings}
 
 [storage]
 backend = local
@@ -54,9 +58,12 @@ class Subject:
     """A folder with a gateway's configuration, made where there is none, and the process that serves it.
 
     ``control`` breaks it on purpose. ``twistd``: it is started by `twistd`, from nothing, instead of forked.
+    ``settings`` of [gateway], beside or instead of SETTINGS; with several workers the process is their supervisor.
     """
 
-    def __init__(self, folder: Path, control: str = "", twistd: bool = False, settings: str = "") -> None:
+    def __init__(
+        self, folder: Path, control: str = "", twistd: bool = False, settings: Mapping[str, str] = SETTINGS
+    ) -> None:
         self.folder = folder
         self.endpoint = ""
         self.recoveries: list[tuple[float, float]] = []  # seconds from each start to ready, and of processor time
@@ -66,7 +73,8 @@ class Subject:
         self._strace: subprocess.Popen[str] | None = None
         if not folder.exists():
             folder.mkdir(parents=True)
-            (folder / "tahoe.cfg").write_text(CONFIGURATION.replace("[gateway]\n", f"[gateway]\n{settings}", 1))
+            lines = "\n".join(f"{name} = {value}" for name, value in {**SETTINGS, **settings}.items())
+            (folder / "tahoe.cfg").write_text(CONFIGURATION.format(settings=lines))
             self.command("init", str(folder), "--account", "admin")
         pair = configparser.ConfigParser(interpolation=None)
         pair.read(folder / "private" / "admin.credentials")
@@ -107,14 +115,56 @@ class Subject:
         raise Broken(f"the gateway is not ready after {PATIENCE:g} s: {self.said()}")
 
     def kill(self) -> None:
-        """As kill -9 does; fine where it is dead already. Returns when it is dead for sure."""
+        """As kill -9 of all its processes does; fine where it is dead already. Returns when it is dead for sure."""
+        for pid in (*self.workers(), *self.strangers()):
+            _killed(pid)
         if self._child is not None:
-            self._child.signal(signal.SIGKILL)
-            self._child.end(PATIENCE)
-            self._child = None
+            self.kill_first()
+            self.buried()
         if self._strace is not None:
             self._strace.communicate(timeout=PATIENCE)
             self._strace = None
+
+    def kill_first(self) -> None:
+        """Kill the process that was started, and no other: a supervisor's workers must end by themselves."""
+        assert self._child is not None
+        self._child.signal(signal.SIGKILL)
+        self._child.end(PATIENCE)
+        self._child = None
+
+    def kill_worker(self, draw: random.Random) -> bool:
+        """Kill one of them; False where none is there."""
+        there = self.workers()
+        if there:
+            _killed(draw.choice(there))
+        return bool(there)
+
+    def workers(self) -> list[int]:
+        """The numbers of its processes beside the first one."""
+        try:
+            text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        except OSError:
+            return []
+        return [int(word) for word in text.split()]
+
+    def strangers(self) -> list[int]:
+        """Workers of this folder's gateway, of whom the one that runs now knows nothing."""
+        ours, mark = self.workers(), os.fsencode(self.folder / "tahoe.cfg")
+        found = []
+        for each in Path("/proc").iterdir():
+            if each.name.isdigit() and int(each.name) not in (self.pid, *ours):
+                with suppress(OSError):
+                    if mark in (each / "cmdline").read_bytes().split(b"\0"):  # that of a zombie is empty
+                        found.append(int(each.name))
+        return found
+
+    def buried(self) -> None:
+        """Wait until nobody is left of a gateway whose first process is dead. Raises Broken."""
+        until = time.monotonic() + PATIENCE
+        while left := self.strangers():
+            if time.monotonic() > until:
+                raise Broken(f"workers outlive their supervisor: {left}")
+            time.sleep(_POLL)
 
     def dead(self, seconds: float = 0.0) -> bool:
         """Did it die (waits a moment for it)?"""
@@ -218,6 +268,11 @@ def can_trace() -> str:
     child.wait()
     tracer.communicate(timeout=PATIENCE)
     return "" if "attached" in line else f"strace may not attach: {line.strip()}"
+
+
+def _killed(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _worked(pid: int) -> float:

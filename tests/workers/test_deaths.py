@@ -15,14 +15,19 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
+from pytest_twisted import ensureDeferred
+from twisted.internet import process, reactor
+from twisted.internet.defer import Deferred
 
 from gateway.node import lock
 from gateway.node.lock import DataInUse, DataLock
 from gateway.testing.server import LiveGateway
+from gateway.workers.child import Child
 from gateway.workers.worker import ORPHANED
 from tests.authority import Authority
 from tests.campaign.signing import NoAnswer
@@ -90,6 +95,24 @@ def test_a_killed_worker_loses_nothing_and_cuts_only_its_own(crew: Crew) -> None
     assert log.count("ended with signal SIGKILL after") == 3
     assert log.count("starts in 0.1 s") >= 1 and "starts in 0.2 s" in log  # the pauses grow
     assert crew.figure("gateway_catalogue_up") == 1
+
+
+@ensureDeferred
+async def test_one_that_dies_at_its_first_step_is_told_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Twisted has begun to watch it."""
+    real = process.registerReapProcessHandler
+
+    def dies_first(pid: int, transport: Any) -> None:
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        real(pid, transport)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(process, "registerReapProcessHandler", dies_first)
+    ended: Deferred[Child] = Deferred()
+    child = Child(reactor, Path("tahoe.cfg"), 0, [], {}, ended.callback)
+    assert child.pid > 0
+    assert await ended is child
+    assert child.how == "signal SIGKILL"
 
 
 def test_the_other_workers_connections_do_not_notice(crew: Crew) -> None:
