@@ -3,8 +3,9 @@
 WAL with ``synchronous=FULL``: a commit that returned is on the disk. SQLite before 3.51.3 is refused, because it can
 corrupt a log that several connections write (sqlite.org/wal.html, "the WAL-reset bug"). SQLite's cksumvfs compares a
 page's checksum whenever it reads the page: without it a flipped bit in a row is served as if it were true, for
-SQLite's own checks see only what breaks the tree. A page that fails raises apsw.IOError with SQLITE_IOERR_DATA; frames
-of the log are covered as well.
+SQLite's own checks see only what breaks the tree. A page that fails raises apsw.IOError with SQLITE_IOERR_DATA. Pages
+that lie in the log have no such checksum yet: they get it on their way into the file, and the log's own are compared
+only when a start recovers it.
 
 All calls block. They raise apsw.Error, OSError, and SqliteUnfit, whose text tells the operator what is wrong.
 """

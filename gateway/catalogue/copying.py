@@ -18,6 +18,7 @@ from gateway.catalogue.schema import MIGRATIONS
 from gateway.catalogue.witness import FILE as WITNESS
 from gateway.catalogue.witness import committed
 from gateway.seal import Seal, SealBroken
+from gateway.sqlitefile import reserve
 
 PROOF = b"catalogue"  # what the id in the table ``about`` is sealed for
 _WITH_CHANGES = 2  # the first schema that counts them
@@ -77,6 +78,10 @@ def id_of(folder: Path) -> str:
 def _copy_pages(source: Path, draft: Path, tell: Callable[[int, int], None]) -> None:
     reading, writing = connect_reader(source), connect(draft)
     try:
+        # A page that lies in the log has no checksum yet, and gets one as it is written into a file that is known to
+        # carry them: known by its first page, which the copy would write last, after those that the cache cannot hold.
+        reserve(writing)
+        writing.pragma("user_version", 1)
         reading.execute("BEGIN")  # one moment for all pages: without it each foreign commit begins the copy anew
         reading.execute("SELECT one FROM about").fetchall()
         with writing.backup("main", reading, "main") as copying:

@@ -43,6 +43,7 @@ class Crew(Round):
                 self.subject.kill_first()
                 if draw.random() < 0.5:  # else the next start meets those who still end
                     self.subject.buried()
+        self.tally.lives += 1
         self._recover(what)
 
     def _recover(self, what: str) -> None:

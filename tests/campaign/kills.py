@@ -35,6 +35,7 @@ class Tally:
     """What a campaign did and found."""
 
     kills: int = 0  # in the middle of an operation
+    lives: int = 0  # of gateways with several workers
     idle: int = 0  # the operation was answered before its call came
     violations: list[str] = field(default_factory=list)
     slowest: float = 0.0  # seconds from a start to serving
@@ -42,6 +43,7 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         self.kills += other.kills
+        self.lives += other.lives
         self.idle += other.idle
         self.violations += other.violations
         self.slowest = max(self.slowest, other.slowest)
@@ -202,6 +204,10 @@ class Round:
         self.tally.kills += 1
         self._recover(f"eight clients, killed after {seconds:.3f} s, seed {seed}")
 
+    def call(self, scene: Scene, draw: random.Random, prefix: str) -> None:
+        """What a client does again and again."""
+        random_call(scene, draw, prefix)
+
     @contextmanager
     def clients(self, seed: int) -> Iterator[None]:
         """Eight at once on few keys, whether somebody answers or not."""
@@ -214,7 +220,7 @@ class Round:
             scene = Scene(self._actor(), f"{prefix.partition('/')[2]}-{number}")
             scenes.append(scene)
             while not ended.is_set():
-                random_call(scene, draw, prefix)
+                self.call(scene, draw, prefix)
             scene.actor.client.close()
 
         with ThreadPoolExecutor(CLIENTS) as threads:

@@ -35,7 +35,19 @@ it ([linear.py](../tests/campaign/linear.py) searches for it, key by key).
 - **Images.** The gateway runs on ext4 on a [disk](../tests/campaign/blocks.py) that remembers its writes and flushes.
   An image is what was flushed and a part of what was not. ext4 replays its journal, and a gateway starts on it.
 - **Histories.** Eight clients at once put, get, head, delete, copy, complete uploads, write under conditions and list
-  page by page; every answer must fit.
+  page by page; every answer must fit. Once with one process, once with two workers.
+- **Workers.** With two of them, [one is killed](../tests/campaign/crews.py) at a random moment under eight clients,
+  perhaps a second one, and then all at once or their supervisor alone. What a dead process had not done by the time its
+  connections ended is never done, and no worker outlives the supervisor.
+- **Faults of a disk.** Each system call of each operation, of a start and of the reaper
+  [fails](../tests/campaign/errors.py) with each error that it may have, once or until the disk is mended. The gateway
+  lives on and mends itself.
+- **Copies.** `gateway backup` and `python -m gateway_local` [copy](../tests/campaign/copies.py) a gateway that eight
+  clients write to, and `gateway restore` starts from that. Each key is what it was at a moment between the beginning of
+  the first and the end of the second, or is listed as doubtful.
+
+Values are rows of the local backend's database (up to 32 KiB) and files; in uploads, overwrites, copies and deletes
+each kind meets the other.
 
 """
 _TABLE = "| what | cases | violations | seed | commit | |\n|---|---:|---:|---:|---|---|\n"
@@ -47,7 +59,8 @@ A campaign that cannot fail proves nothing. Each of these must be found out:
 | control | found out after | by |
 |---|---|---|
 """
-_KILLS, _STATES = ("kills", "pairs", "loads", "twistd"), ("power", "images")
+_KILLS, _STATES = ("kills", "pairs", "loads", "twistd", "crews"), ("power", "images")
+_HISTORIES = ("histories", "sharedhistories")
 
 
 def draw(state: Mapping[str, Any], order: Sequence[str]) -> str:
@@ -91,8 +104,9 @@ def _sum(state: Mapping[str, Any]) -> str:
     controls = [line for line in lines if line["control"]]
     caught = sum(bool(line["violations"]) for line in controls)
     return (
-        f"Together: {cases(_KILLS):,} kills, {cases(_STATES):,} crash states, {cases(['histories']):,} operations in"
-        f" histories; **{wrong} violations**; {caught} of {len(controls)} controls found out."
+        f"Together: {cases(_KILLS):,} kills, {cases(_STATES):,} crash states, {cases(_HISTORIES):,} operations in"
+        f" histories, {cases(['errors']):,} faults of a disk, {cases(['copies']):,} copies; **{wrong} violations**;"
+        f" {caught} of {len(controls)} controls found out."
     )
 
 

@@ -28,6 +28,7 @@ from gateway.gate import Gate
 from gateway.model import Call
 from gateway.operations import Gateway
 from gateway.plugins.location import Location
+from gateway.reaper import Reaper
 from gateway.seal import Seal
 from gateway.settings import Values
 from gateway.sqlitefile import VFS
@@ -49,10 +50,13 @@ class House:
     catalogue: Any
     backend: LocalBackend
     gate: Gate
+    reaper: Reaper
 
-    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        headers = {**ACCOUNT.signed(method, "localhost", path, "", body, {}), "content-length": str(len(body))}
-        call = Call("0" * 16, method, path, "", headers, BytesBody(body), "127.0.0.1", False, time.time())
+    async def ask(self, method: str, path: str, body: bytes = b"", query: str = "", **more: str) -> tuple[int, bytes]:
+        """``more`` headers: with _ for -."""
+        extra = {name.replace("_", "-"): value for name, value in more.items()}
+        headers = {**ACCOUNT.signed(method, "localhost", path, query, body, extra), "content-length": str(len(body))}
+        call = Call("0" * 16, method, path, query, headers, BytesBody(body), "127.0.0.1", False, time.time())
         reply = await self.gate.answer(call)
         if isinstance(reply.body, bytes):
             return reply.status, reply.body
@@ -70,8 +74,9 @@ async def opened(data: Path, storage: Path, reactor: Any) -> AsyncIterator[House
     try:
         await backend.open()
         try:
-            rooms = Gateway(catalogue, {"storage": Location("storage", backend)}, "storage", SEAL)
-            yield House(catalogue, backend, Gate(rooms, Rules()))
+            locations = {"storage": Location("storage", backend)}
+            rooms = Gateway(catalogue, locations, "storage", SEAL)
+            yield House(catalogue, backend, Gate(rooms, Rules()), Reaper(catalogue, locations))
         finally:
             await backend.close()
     finally:
@@ -99,7 +104,7 @@ def recorded(recording: Recording, storage: Path) -> Iterator[None]:
 
 
 async def story(house: House, recording: Recording, seed: int, rounds: int) -> None:
-    """Puts of several sizes, overwrites, copies and deletes, one by one and four at once."""
+    """Puts of several sizes, overwrites, uploads, copies and deletes, one by one and four at once, and the reaper."""
     draw = random.Random(seed)
     account = await house.catalogue.accounts.add("campaign")
     await house.catalogue.accounts.add_key(account.id, ACCOUNT.access_key, ACCOUNT.secret)
@@ -107,6 +112,10 @@ async def story(house: House, recording: Recording, seed: int, rounds: int) -> N
     for number in range(rounds):
         keys = draw.sample(["a", "b", "c", "d", "e"], draw.choice([1, 1, 4]))
         await gatherResults([Deferred.fromCoroutine(change(house, recording, draw, key, number)) for key in keys])
+        if draw.random() < 0.3:
+            await copy(house, recording, *draw.sample(["a", "b", "c", "d", "e"], 2))
+        if number % 6 == 5:
+            await house.reaper.reap()
 
 
 async def change(house: House, recording: Recording, draw: random.Random, key: str, number: int) -> None:
@@ -114,12 +123,45 @@ async def change(house: House, recording: Recording, draw: random.Random, key: s
         await told(house, recording, "DELETE", key, None)
         return
     body = content(f"{key}-{number}", draw.choice(SIZES))
-    await told(house, recording, "PUT", key, _digest(body), body)
+    if draw.random() < 0.25:
+        await upload(house, recording, key, body)
+    else:
+        await told(house, recording, "PUT", key, _digest(body), body)
 
 
-async def told(house: House, recording: Recording, method: str, key: str, value: str | None, body: bytes = b"") -> None:
+async def upload(house: House, recording: Recording, key: str, body: bytes) -> None:
+    """In one part, which is put twice."""
+    begun = (await house.ask("POST", f"/{BUCKET}/{key}", query="uploads="))[1].decode()
+    query = f"uploadId={begun.partition('<UploadId>')[2].partition('<')[0]}"
+    for each in (body[::-1], body):
+        status, text = await house.ask("PUT", f"/{BUCKET}/{key}", each, f"partNumber=1&{query}")
+        assert status == 200, text
+    part = f"<Part><PartNumber>1</PartNumber><ETag>{_digest(body)}</ETag></Part>"
+    whole = f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>".encode()
+    await told(house, recording, "POST", key, _digest(body), whole, query)
+
+
+async def copy(house: House, recording: Recording, source: str, key: str) -> None:
+    """While nobody else changes anything, so that it is known what it copies."""
+    status, body = await house.ask("GET", f"/{BUCKET}/{source}")
+    if status == 200:
+        more = {"x_amz_copy_source": f"{BUCKET}/{source}"}
+        await told(house, recording, "PUT", key, _digest(body), **more)
+
+
+async def told(
+    house: House,
+    recording: Recording,
+    method: str,
+    key: str,
+    value: str | None,
+    body: bytes = b"",
+    query: str = "",
+    **more: str,
+) -> None:
+    """A change that must be done; it is written down what was asked, and that it was answered."""
     recording.add(Told(key, value, done=False))
-    status, text = await house.ask(method, f"/{BUCKET}/{key}" if key else f"/{BUCKET}", body)
+    status, text = await house.ask(method, f"/{BUCKET}/{key}" if key else f"/{BUCKET}", body, query, **more)
     assert status in (200, 204), (status, text)
     recording.add(Told(key, value, done=True))
 

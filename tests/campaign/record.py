@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,15 +26,19 @@ from typing import Any
 
 from gateway.cli.offline import in_reactor
 from tests.campaign import blocks, errors, page
+from tests.campaign.copies import Copied, copied_rounds, copies_of
+from tests.campaign.crews import SETTINGS as TWO_WORKERS
+from tests.campaign.crews import crew_rounds, lives_of
 from tests.campaign.disk import is_of_rows
 from tests.campaign.histories import history
 from tests.campaign.kills import Round, Tally, in_rounds, jobs_of, loads_of, pairs_of
 from tests.campaign.power import Outcome, check, is_directory, is_file, record, sqlite_normal
-from tests.campaign.subject import Subject
+from tests.campaign.subject import SETTINGS, Subject
 
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".make" / "campaign.json"
 PAIRS, LOADS, TWISTD, HISTORIES, OPERATIONS = 1800, 2000, 100, 100, 2000
+LIVES, COPIES = 400, 100
 STATES, STORIES_OF_POWER = 10_500, 21
 IMAGES, STORIES_OF_BLOCKS = 1000, 4
 TRIES = 200  # a control that is not caught within so many kills fails the campaign
@@ -106,6 +110,31 @@ def twistd(plan: Plan) -> list[Line]:
     return _killed(plan, "the same, each time started by `twistd`", jobs, twistd=True)
 
 
+def crews(plan: Plan) -> list[Line]:
+    """Two workers, who die one by one and together."""
+    begun, jobs = time.monotonic(), lives_of(plan.of(LIVES), plan.seed)
+
+    def line(tally: Tally) -> Line:
+        note = f"in {tally.lives} of {len(jobs)} lives; slowest restart {tally.slowest:.1f} s"
+        what = "deaths of one of two workers, of their supervisor, of all"
+        return Line(what, tally.kills, time.monotonic() - begun, tally.violations, note)
+
+    tally = crew_rounds(plan.folder / "rounds", jobs, told=lambda tally: plan.told([line(tally)]))
+    return [line(tally)]
+
+
+def copies(plan: Plan) -> list[Line]:
+    """Copied while eight clients write, and restored."""
+    begun, jobs = time.monotonic(), copies_of(plan.of(COPIES), plan.seed)
+
+    def line(tally: Tally) -> Line:
+        note = "`gateway backup`, `python -m gateway_local`, `gateway restore`; every key is read"
+        return Line("copies under eight clients", tally.kills, time.monotonic() - begun, tally.violations, note)
+
+    tally = copied_rounds(plan.folder / "rounds", jobs, told=lambda tally: plan.told([line(tally)]))
+    return [line(tally)]
+
+
 def disk_errors(plan: Plan) -> list[Line]:
     """A disk that fails and is mended, under a gateway that lives on."""
     begun = time.monotonic()
@@ -122,13 +151,14 @@ def disk_errors(plan: Plan) -> list[Line]:
     return [line(tally)]
 
 
-def histories(plan: Plan) -> list[Line]:
+def histories(plan: Plan, settings: Mapping[str, str] = SETTINGS) -> list[Line]:
     begun, total, wrong = time.monotonic(), 0, list[str]()
     number = plan.of(HISTORIES)
-    subject = Subject(plan.folder / "histories")
+    subject = Subject(plan.folder / "histories", settings=settings)
+    answered = f"eight clients, four keys, workers = {settings['workers']}"
 
     def line(done: int) -> Line:
-        note = f"{done} histories, eight clients, four keys"
+        note = f"{done} histories, {answered}"
         return Line("operations in checked histories", total, time.monotonic() - begun, wrong, note)
 
     try:
@@ -140,6 +170,10 @@ def histories(plan: Plan) -> list[Line]:
     finally:
         subject.kill()
     return [line(number)]
+
+
+def shared_histories(plan: Plan) -> list[Line]:
+    return histories(plan, TWO_WORKERS)
 
 
 def controls(plan: Plan) -> list[Line]:
@@ -156,9 +190,14 @@ def controls(plan: Plan) -> list[Line]:
                 control, tally.kills + tally.idle, time.monotonic() - begun, tally.violations[:1], "kills", control=True
             )
         )
-    for control in ("stale-reads", "unchecked-conditions"):
+    for control, name, settings in (
+        ("stale-reads", "stale-reads", SETTINGS),
+        ("unchecked-conditions", "unchecked-conditions", SETTINGS),
+        ("stale-reads", "stale-reads, two workers", TWO_WORKERS),
+        ("unchecked-conditions", "unchecked-conditions, two workers", TWO_WORKERS),
+    ):
         begun, tries, wrong = time.monotonic(), 0, list[str]()
-        subject = Subject(plan.folder / control, control)
+        subject = Subject(plan.folder / name, control, settings=settings)
         try:
             subject.start()
             while not wrong and tries < 5:
@@ -166,8 +205,29 @@ def controls(plan: Plan) -> list[Line]:
                 wrong = history(subject, plan.folder / "journal", 500, plan.seed * 10_000 + tries)[1]
         finally:
             subject.kill()
-        lines.append(Line(control, tries, time.monotonic() - begun, wrong[:1], "histories", control=True))
+        lines.append(Line(name, tries, time.monotonic() - begun, wrong[:1], "histories", control=True))
+    return [*lines, *_controls_of_crews(plan), _wrong_order(plan)]
+
+
+def _controls_of_crews(plan: Plan) -> list[Line]:
+    lines = []
+    for control in ("answer-before-commit", "outliving-workers"):
+        begun, jobs = time.monotonic(), lives_of(TRIES, plan.seed)
+        tally = crew_rounds(plan.folder / f"{control} of two", jobs, control)
+        name, found = f"{control}, two workers", tally.violations[:1]
+        lines.append(Line(name, tally.kills, time.monotonic() - begun, found, "deaths", control=True))
     return lines
+
+
+def _wrong_order(plan: Plan) -> Line:
+    """The storage is copied first."""
+    begun, found = time.monotonic(), list[str]()
+    with Copied(plan.folder / "backwards") as this:
+        while not found and this.tally.kills < TRIES:
+            this.copy(plan.seed * 1_000_000 + this.tally.kills, backwards=True)
+            found = this.tally.violations
+        tries = this.tally.kills
+    return Line("copied in the wrong order", tries, time.monotonic() - begun, found[:1], "copies", control=True)
 
 
 def power(plan: Plan) -> list[Line]:
@@ -246,6 +306,9 @@ PHASES: dict[str, Callable[[Plan], list[Line]]] = {
     "power": power,
     "images": images,
     "histories": histories,
+    "crews": crews,
+    "sharedhistories": shared_histories,
+    "copies": copies,
     "errors": disk_errors,
 }
 
