@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.campaign.history import History, Pending, Written, content
 from tests.campaign.linear import NOTHING, Step, saw, saw_other, swapped, wrote
-from tests.campaign.signing import Answer, Client, Cut, NoAnswer
+from tests.campaign.signing import Answer, Client, Cut, NoAnswer, NobodyThere
 
 THERE = "there"
 MISSING = ("NoSuchKey", "NoSuchBucket")
@@ -302,7 +302,7 @@ class Actor:
         try:
             answer = self.client.ask(method, path, body, query or {}, **more)
         except NoAnswer as fault:
-            asked.cut = isinstance(fault, Cut)
+            asked.cut, asked.unheard = isinstance(fault, Cut), isinstance(fault, NobodyThere)
             return None
         if answer.status in (500, 502, 504):
             self.history.problem(f"{asked.what} {asked.register}: {answer.status} {answer.body[:300]!r}")

@@ -38,7 +38,7 @@ def _key(id_: str) -> str:
 class Pending:
     """An operation under way: where, since when, and how it went if it was done at all.
 
-    ``cut``: it has no answer because its connection ended.
+    ``cut``: it has no answer because its connection ended. ``unheard``: nobody was there to be asked.
     """
 
     register: str
@@ -47,6 +47,7 @@ class Pending:
     what: str
     answer: tuple[Step, ...] | None = None
     cut: bool = False
+    unheard: bool = False
 
 
 class History:
@@ -104,6 +105,8 @@ class History:
                 self._write({"told": what, "register": register, "at": end}, sync=True)
                 with self._lock:
                     self._ops[register].append(op)
+            elif asked.unheard:
+                pass  # it does not count
             elif asked.cut and self._cut_ends:
                 with self._lock:
                     self._ops[register].append(op)

@@ -210,7 +210,7 @@ class Round:
 
     @contextmanager
     def clients(self, seed: int) -> Iterator[None]:
-        """Eight at once on few keys, whether somebody answers or not."""
+        """Eight at once on few keys, as long as anybody listens."""
         ended = threading.Event()
         prefix = f"{BUCKET}/r{next(self._names):05d}"
         scenes: list[Scene] = []
@@ -219,7 +219,7 @@ class Round:
             draw = random.Random(seed * CLIENTS + number)
             scene = Scene(self._actor(), f"{prefix.partition('/')[2]}-{number}")
             scenes.append(scene)
-            while not ended.is_set():
+            while not (ended.is_set() or scene.actor.client.refused):
                 self.call(scene, draw, prefix)
             scene.actor.client.close()
 

@@ -46,7 +46,11 @@ class NoAnswer(Exception):
 
 
 class Cut(NoAnswer):
-    """The other end closed it, or is not there: the process that served it is dead, unless it closed it by itself."""
+    """The other end closed it: the process that served it is dead, unless it closed it by itself."""
+
+
+class NobodyThere(NoAnswer):
+    """Nobody was asked anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,9 @@ class Answer:
 
 
 class Client:
-    """One connection, for one thread."""
+    """One connection, for one thread. ``refused``: nobody listens any more."""
+
+    refused = False
 
     def __init__(self, endpoint: str, account: Account, patience: float = 30.0) -> None:
         self._host = urlsplit(endpoint).netloc
@@ -96,7 +102,9 @@ class Client:
             return Answer(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
         except (OSError, http.client.HTTPException) as fault:
             self.close()
-            raise (NoAnswer if isinstance(fault, TimeoutError) else Cut)(str(fault)) from fault
+            self.refused = isinstance(fault, ConnectionRefusedError)
+            kind = NobodyThere if self.refused else NoAnswer if isinstance(fault, TimeoutError) else Cut
+            raise kind(str(fault)) from fault
 
     def close(self) -> None:
         if self._wire is not None:
