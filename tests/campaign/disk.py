@@ -173,12 +173,14 @@ class _File(apsw.VFSFile):
     def xWrite(self, data: bytes, offset: int) -> None:
         with self._recording.lock:
             super().xWrite(data, offset)
-            self._recording.add(Write(self._name, offset, bytes(data)))
+            if self._name:  # what has none is gone with its process
+                self._recording.add(Write(self._name, offset, bytes(data)))
 
     def xTruncate(self, size: int) -> None:
         with self._recording.lock:
             super().xTruncate(size)
-            self._recording.add(Write(self._name, size, None))
+            if self._name:
+                self._recording.add(Write(self._name, size, None))
 
     def xSync(self, flags: int) -> None:
         self._recording.sync(self._name, lambda: super(_File, self).xSync(flags))
