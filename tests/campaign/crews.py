@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.campaign.kills import Round, Tally, Told, in_rounds, nobody
+from tests.campaign.kills import Round, Tally, Told, in_rounds, nobody, points
+from tests.campaign.stories import STORIES
+from tests.campaign.subject import PATIENCE, Broken
 
 SETTINGS: Mapping[str, str] = {"workers": "2", "reap_interval": "200ms"}  # the reaper's duty passes on as well
 LIVES = 4  # of one folder: each begins two interpreters
@@ -46,8 +48,30 @@ class Crew(Round):
         self.tally.lives += 1
         self._recover(what)
 
-    def _recover(self, what: str) -> None:
-        super()._recover(what)
+    def die_in(self, name: str, call: str, number: int) -> None:
+        """Kill the worker that enters a system call of a story; the other one is asked at once what there is."""
+        self._whole()
+        scene = self.scene(STORIES[name])
+        there = self.subject.workers()
+        self.subject.aim(call, number)
+        self.act(STORIES[name], scene)
+        time.sleep(0.05)
+        died = not set(there) <= set(self.subject.workers())
+        self.subject.release()
+        self.tally.kills += died
+        self.tally.idle += not died
+        self._check(f"{name}, a worker killed at {call} {number}")
+
+    def _whole(self) -> None:
+        """Wait until both serve."""
+        until = time.monotonic() + PATIENCE
+        while len(self.subject.serving()) < int(SETTINGS["workers"]):
+            if time.monotonic() > until:
+                raise Broken(f"a dead worker is not replaced: {self.subject.said()}")
+            time.sleep(0.02)
+
+    def _check(self, what: str) -> None:
+        super()._check(what)
         left = self.subject.strangers()
         self.tally.violations += [f"{what}: process {pid} is left" for pid in left]
         if "Traceback" in self.subject.said():
@@ -58,8 +82,18 @@ def lives_of(number: int, seed: int) -> list[Callable[[Round], None]]:
     return [partial(_live, seed * 1_000_000 + each) for each in range(number)]
 
 
+def calls_of(this: Round, number: int, seed: int) -> list[Callable[[Round], None]]:
+    """A random choice of the system calls of all stories, as one process makes them."""
+    every = [(name, *point) for name, story in STORIES.items() for point in points(this.count(story))]
+    return [partial(_in, *point) for point in random.Random(seed).sample(every, min(number, len(every)))]
+
+
 def crew_rounds(folder: Path, jobs: Sequence[Callable[[Round], None]], control: str = "", told: Told = nobody) -> Tally:
     return in_rounds(folder, jobs, control, each=LIVES, told=told, kind=Crew)
+
+
+def _in(name: str, call: str, number: int, this: Round) -> None:
+    this.die_in(name, call, number)
 
 
 def _live(seed: int, this: Round) -> None:

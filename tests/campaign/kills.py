@@ -234,12 +234,16 @@ class Round:
         self._uploads += [upload for scene in scenes for upload in scene.uploads]
 
     def _recover(self, what: str) -> None:
-        """It is dead. Start it again; everything that was told must be so."""
+        """It is dead. Start it again, and check."""
         self.history.died()
         self.subject.start()
         seconds, work = self.subject.recoveries[-1]
         self.tally.slowest = max(self.tally.slowest, seconds)
         self.tally.work = max(self.tally.work, work)
+        self._check(what)
+
+    def _check(self, what: str) -> None:
+        """Everything that was told must be so."""
         actor = self._actor()
         read_back(actor, self._uploads)
         actor.client.close()

@@ -38,7 +38,8 @@ it ([linear.py](../tests/campaign/linear.py) searches for it, key by key).
   page by page; every answer must fit. Once with one process, once with two workers.
 - **Workers.** With two of them, [one is killed](../tests/campaign/crews.py) at a random moment under eight clients,
   perhaps a second one, and then all at once or their supervisor alone. What a dead process had not done by the time its
-  connections ended is never done, and no worker outlives the supervisor.
+  connections ended is never done, and no worker outlives the supervisor. Others die in a system call of an operation,
+  and the one that lives is asked at once what there is.
 - **Faults of a disk.** Each system call of each operation, of a start and of the reaper
   [fails](../tests/campaign/errors.py) with each error that it may have, once or until the disk is mended. The gateway
   lives on and mends itself.
@@ -59,7 +60,7 @@ A campaign that cannot fail proves nothing. Each of these must be found out:
 | control | found out after | by |
 |---|---|---|
 """
-_KILLS, _STATES = ("kills", "pairs", "loads", "twistd", "crews"), ("power", "images")
+_KILLS, _STATES = ("kills", "pairs", "loads", "twistd", "crews", "workercalls"), ("power", "images")
 _HISTORIES = ("histories", "sharedhistories")
 
 

@@ -28,7 +28,7 @@ from gateway.cli.offline import in_reactor
 from tests.campaign import blocks, errors, page
 from tests.campaign.copies import Copied, copied_rounds, copies_of
 from tests.campaign.crews import SETTINGS as TWO_WORKERS
-from tests.campaign.crews import crew_rounds, lives_of
+from tests.campaign.crews import calls_of, crew_rounds, lives_of
 from tests.campaign.disk import is_of_rows
 from tests.campaign.histories import history
 from tests.campaign.kills import Round, Tally, in_rounds, jobs_of, loads_of, pairs_of
@@ -38,7 +38,7 @@ from tests.campaign.subject import SETTINGS, Subject
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".make" / "campaign.json"
 PAIRS, LOADS, TWISTD, HISTORIES, OPERATIONS = 1800, 2000, 100, 100, 2000
-LIVES, COPIES = 400, 100
+LIVES, CALLS_OF_WORKERS, COPIES = 400, 400, 100
 STATES, STORIES_OF_POWER = 10_500, 21
 IMAGES, STORIES_OF_BLOCKS = 1000, 4
 TRIES = 200  # a control that is not caught within so many kills fails the campaign
@@ -118,6 +118,26 @@ def crews(plan: Plan) -> list[Line]:
         note = f"in {tally.lives} of {len(jobs)} lives; slowest restart {tally.slowest:.1f} s"
         what = "deaths of one of two workers, of their supervisor, of all"
         return Line(what, tally.kills, time.monotonic() - begun, tally.violations, note)
+
+    tally = crew_rounds(plan.folder / "rounds", jobs, told=lambda tally: plan.told([line(tally)]))
+    return [line(tally)]
+
+
+def worker_calls(plan: Plan) -> list[Line]:
+    """One of two workers dies in a system call, and the other one goes on."""
+    with Round(plan.folder / "count") as this:
+        jobs = calls_of(this, plan.of(CALLS_OF_WORKERS), plan.seed)
+    begun = time.monotonic()
+
+    def line(tally: Tally) -> Line:
+        note = f"{tally.kills + tally.idle} of {len(jobs)} planned; {tally.idle} more died only after the answer"
+        return Line(
+            "kills of one of two workers at a system call",
+            tally.kills,
+            time.monotonic() - begun,
+            tally.violations,
+            note,
+        )
 
     tally = crew_rounds(plan.folder / "rounds", jobs, told=lambda tally: plan.told([line(tally)]))
     return [line(tally)]
@@ -307,6 +327,7 @@ PHASES: dict[str, Callable[[Plan], list[Line]]] = {
     "images": images,
     "histories": histories,
     "crews": crews,
+    "workercalls": worker_calls,
     "sharedhistories": shared_histories,
     "copies": copies,
     "errors": disk_errors,

@@ -66,6 +66,7 @@ class Subject:
     ) -> None:
         self.folder = folder
         self.endpoint = ""
+        self._first: frozenset[int] = frozenset()  # the workers that it was started with
         self.recoveries: list[tuple[float, float]] = []  # seconds from each start to ready, and of processor time
         self._control = control
         self._twistd = twistd
@@ -109,6 +110,7 @@ class Subject:
             found = re.search(r"(?:\s{2}endpoint|serving S3 at)\s+(\S+)$", said.read_text(), re.MULTILINE)
             if found and _ready(found[1]):
                 self.endpoint = found[1]
+                self._first = frozenset(self.workers())
                 if self._strace is None:
                     self.recoveries.append((time.monotonic() - begun, _worked(self._child.pid)))
                 return True
@@ -146,6 +148,11 @@ class Subject:
         except OSError:
             return []
         return [int(word) for word in text.split()]
+
+    def serving(self) -> list[int]:
+        """The workers that are ready."""
+        told = (self.folder / "log" / "gateway.log").read_text(errors="replace")
+        return [pid for pid in self.workers() if pid in self._first or f"worker {pid} serves in the place" in told]
 
     def strangers(self) -> list[int]:
         """Workers of this folder's gateway, of whom the one that runs now knows nothing."""
@@ -208,7 +215,7 @@ class Subject:
     # ------------------------------------------------------------ system calls
 
     def aim(self, call: str, number: int) -> None:
-        """It will die as any of its threads enters that call for the ``number``-th time from now on."""
+        """It, or a worker, will die as any of its threads enters that call for the ``number``-th time from now on."""
         self._attach("-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}")
 
     def fail(self, call: str, error: str, number: int, *, lasting: bool) -> None:
@@ -238,7 +245,8 @@ class Subject:
             self._strace = None
 
     def _attach(self, *options: str) -> None:
-        words = ["strace", "-f", "-p", str(self.pid), *options]
+        traced = [word for pid in self.workers() or [self.pid] for word in ("-p", str(pid))]
+        words = ["strace", "-f", *traced, *options]
         self._strace = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
         assert self._strace.stderr is not None
         line = self._strace.stderr.readline()
