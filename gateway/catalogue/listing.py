@@ -7,21 +7,24 @@ from itertools import islice
 from typing import Any
 
 from gateway.catalogue.database import Database
-from gateway.catalogue.rows import algorithms_of
+from gateway.catalogue.rows import ALGORITHMS
 from gateway.model import ListedObject, ListingPage
 
 # Keys are UTF-8, in which the byte 0xff never occurs: every key sorts before it.
 BEYOND = b"\xff"
 
+# The place in ALGORITHMS of the checksum that a version has: most have the one that S3 takes by itself.
+_CHECKSUM = " ".join(
+    f"WHEN v.{name.lower()} NOT NULL THEN {ALGORITHMS.index(name)}"
+    for name in sorted(ALGORITHMS, key=lambda name: name != "CRC64NVME")
+)
 _PAGE = (
-    "SELECT c.key, v.size, v.etag, v.modified / 1000.0, v.storage_class, v.owner, (v.crc32 IS NOT NULL)"
-    " + 2 * (v.crc32c IS NOT NULL) + 4 * (v.crc64nvme IS NOT NULL) + 8 * (v.sha1 IS NOT NULL)"
-    " + 16 * (v.sha256 IS NOT NULL), v.checksum_type"
+    "SELECT c.key, v.size, v.etag, v.modified / 1000.0, v.storage_class, v.owner,"
+    f" CASE {_CHECKSUM} ELSE {len(ALGORITHMS)} END, v.checksum_type"
     " FROM current_versions c CROSS JOIN versions v ON v.id = c.version"
     " WHERE c.bucket = ? AND c.key >= ? AND c.key < ? ORDER BY c.key"
 )
-# What each value of the bits above stands for.
-_ALGORITHMS = tuple(algorithms_of(tuple(bits >> at & 1 for at in range(5))) for bits in range(32))
+_NAMES = (*ALGORITHMS, "")
 
 
 class Listing:
@@ -50,8 +53,8 @@ class Listing:
             rows, prefixes, more = skim(seek, first, prefix, delimiter, limit)
         objects = tuple(
             [
-                ListedObject(key, size, etag, modified, storage_class, owner, _ALGORITHMS[bits], kind)
-                for key, size, etag, modified, storage_class, owner, bits, kind in rows
+                ListedObject(key, size, etag, modified, storage_class, owner, _NAMES[checksum], kind)
+                for key, size, etag, modified, storage_class, owner, checksum, kind in rows
             ]
         )
         names = [*(entry.key for entry in objects[-1:]), *prefixes[-1:]]

@@ -10,12 +10,13 @@ from typing import Any
 
 from gateway.model import NOTHING, Content, Upload, UploadedPart, Version
 
-_ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")  # in the order of their columns
+# In the order of their columns: five came later.
+ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "MD5", "SHA512", "XXHASH128", "XXHASH3", "XXHASH64")
 
 VERSION = (
     "v.id, v.bucket, v.key, v.version_id, v.owner, v.location, v.size, v.stored, v.etag, v.modified,"
     " v.headers, v.metadata, v.storage_class, v.crc32, v.crc32c, v.crc64nvme, v.sha1, v.sha256,"
-    " v.checksum_type, v.part_count"
+    " v.checksum_type, v.part_count, v.md5, v.sha512, v.xxhash128, v.xxhash3, v.xxhash64"
 )
 UPLOAD = (
     "u.id, u.bucket, u.key, u.owner, u.location, u.blob, u.token, u.state, u.started,"
@@ -39,22 +40,19 @@ def pairs_of(text: str) -> Mapping[str, str]:
     return _pairs(text) if text else NOTHING
 
 
-def checksum_columns(checksums: Mapping[str, str]) -> tuple[str | None, ...]:
-    """One value per checksum column. ValueError for an algorithm that has none."""
-    if unknown := checksums.keys() - set(_ALGORITHMS):
+def checksum_columns(checksums: Mapping[str, str]) -> tuple[list[str | None], list[str | None]]:
+    """One value per checksum column: the first five, and the later ones. ValueError for an algorithm that has none."""
+    if unknown := checksums.keys() - set(ALGORITHMS):
         raise ValueError(f"no column for checksums {sorted(unknown)}")
-    return tuple(checksums.get(name) for name in _ALGORITHMS)
-
-
-def algorithms_of(columns: tuple[Any, ...]) -> tuple[str, ...]:
-    """The algorithms whose columns are not empty (0 or NULL)."""
-    return tuple(name for name, value in zip(_ALGORITHMS, columns, strict=True) if value)
+    values = [checksums.get(name) for name in ALGORITHMS]
+    return values[:5], values[5:]
 
 
 def _checksums(columns: tuple[Any, ...]) -> Mapping[str, str]:
     if not any(columns):
         return NOTHING
-    return MappingProxyType({name: value for name, value in zip(_ALGORITHMS, columns, strict=True) if value})
+    # Not strict: what an older gateway kept of a completion (``saved_version``) has only the first columns.
+    return MappingProxyType({name: value for name, value in zip(ALGORITHMS, columns, strict=False) if value})
 
 
 def version_of(row: Any) -> Version:
@@ -71,7 +69,7 @@ def version_of(row: Any) -> Version:
         etag=row[8],
         modified=row[9] / 1000,
         content=Content(headers=pairs_of(row[10]), metadata=pairs_of(row[11]), storage_class=row[12]),
-        checksums=_checksums(row[13:18]),
+        checksums=_checksums(row[13:18] + row[20:]),
         checksum_type=row[18],
         part_count=row[19],
     )
@@ -79,6 +77,7 @@ def version_of(row: Any) -> Version:
 
 def version_columns(version: Version) -> tuple[Any, ...]:
     """The columns of ``VERSION``: the other way round."""
+    first, later = checksum_columns(version.checksums)
     return (
         version.id,
         version.bucket,
@@ -93,9 +92,10 @@ def version_columns(version: Version) -> tuple[Any, ...]:
         text_of(version.content.headers),
         text_of(version.content.metadata),
         version.content.storage_class,
-        *checksum_columns(version.checksums),
+        *first,
         version.checksum_type,
         version.part_count,
+        *later,
     )
 
 

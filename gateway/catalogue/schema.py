@@ -173,4 +173,12 @@ ALTER TABLE blobs ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;  -- 1: its byte
 CREATE INDEX blobs_damaged ON blobs (location, name) WHERE damaged = 1;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CHANGES, _DAMAGE)
+_CHECKSUMS = """
+ALTER TABLE versions ADD COLUMN md5 TEXT;         -- S3 takes these checksums since 2026
+ALTER TABLE versions ADD COLUMN sha512 TEXT;
+ALTER TABLE versions ADD COLUMN xxhash128 TEXT;
+ALTER TABLE versions ADD COLUMN xxhash3 TEXT;
+ALTER TABLE versions ADD COLUMN xxhash64 TEXT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CHANGES, _DAMAGE, _CHECKSUMS)

@@ -194,11 +194,12 @@ def drop_version(connection: apsw.Connection, version_id: int) -> None:
 
 
 _COLUMNS = VERSION.replace("v.", "").removeprefix("id, ")
-_INSERT = f"INSERT INTO versions ({_COLUMNS}) VALUES ({marks(19)})"
+_INSERT = f"INSERT INTO versions ({_COLUMNS}) VALUES ({marks(24)})"
 
 
 def _insert(connection: apsw.Connection, new: NewVersion, modified: int) -> Version:
     content = new.content
+    first, later = checksum_columns(new.checksums)
     connection.execute(
         _INSERT,
         (
@@ -214,9 +215,10 @@ def _insert(connection: apsw.Connection, new: NewVersion, modified: int) -> Vers
             text_of(content.headers),
             text_of(content.metadata),
             content.storage_class,
-            *checksum_columns(new.checksums),
+            *first,
             new.checksum_type,
             len(new.parts),
+            *later,
         ),
     )
     sequence = connection.last_insert_rowid()

@@ -15,7 +15,6 @@ from gateway.cli.places import Place
 from gateway.wire import checksums
 
 _CHUNK = 256 * 1024
-_FAMILY = ("CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1")  # the first that a reply has is checked
 
 Moved = Callable[[int], None]
 
@@ -84,7 +83,7 @@ class _Check:
         self._digest: checksums.Digest | None = None
         self._name, self._wanted = "", ""
         etag = (headers.get("ETag") or "").strip('"')
-        for name in _FAMILY:
+        for name in checksums.ALGORITHMS:
             value = headers.get(checksums.header_name(name))
             if value and "-" not in value:  # "-N": a digest of N digests, not of the bytes
                 self._start(name, value)

@@ -82,7 +82,7 @@ class Content:
 class NewVersion:
     """A version that is about to be committed.
 
-    ``etag`` has no quotes. ``checksums``: algorithm (CRC32, CRC32C, CRC64NVME, SHA1, SHA256) -> base64.
+    ``etag`` has no quotes. ``checksums``: algorithm (as S3 names it: CRC64NVME) -> base64.
     ``checksum_type``: "FULL_OBJECT", "COMPOSITE" or "". ``stored``: bytes in the location.
     """
 
@@ -168,7 +168,7 @@ class ListedObject(NamedTuple):
     modified: float
     storage_class: str
     owner: str
-    checksum_algorithms: tuple[str, ...] = ()
+    checksum_algorithm: str = ""
     checksum_type: str = ""
 
 

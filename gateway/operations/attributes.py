@@ -17,8 +17,13 @@ async def get_object_attributes(gateway: Gateway, call: VerifiedCall, bucket: Bu
     headers = call.route.headers
     named = headers.get("x-amz-object-attributes", "")
     wanted = {word.strip(" \t") for word in named.split(",")}
-    if not named or not wanted <= set(_KNOWN):
-        raise S3Error("InvalidArgument", "Invalid attribute name specified.")
+    if not named:
+        raise S3Error(
+            "InvalidRequest",
+            "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty",
+        )
+    if not wanted <= set(_KNOWN):
+        raise request.bad_argument("x-amz-object-attributes", named[:64], "Invalid attribute name specified.")
     version = await find(gateway, call, the(bucket))
     conditions.check_read(headers, version.etag, version.modified)
     body = xml_write.object_attributes(

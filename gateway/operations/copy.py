@@ -28,9 +28,8 @@ class Source:
     version: Version
 
 
-async def find_source(gateway: Gateway, call: VerifiedCall) -> Source:
-    """The version that the call copies from. Raises as S3 does for a source that is malformed, missing or not ours."""
-    asked = request.copy_source(call.route.headers.get("x-amz-copy-source", ""))
+async def find_source(gateway: Gateway, call: VerifiedCall, asked: request.CopySource) -> Source:
+    """The version that the call copies from. Raises as S3 does for a source that is missing or not the caller's."""
     bucket = await gateway.catalogue.buckets.find(asked.bucket)
     if bucket is None:
         raise S3Error("NoSuchBucket", fields={"BucketName": asked.bucket})
@@ -52,9 +51,10 @@ async def copy_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
     """CopyObject, with S3's metadata directive; onto itself only where something changes."""
     where, headers = the(bucket), call.route.headers
     wanted, _ = checksums.multipart_kind(headers)
+    asked = request.copy_source(headers.get("x-amz-copy-source", ""))
     reading = gateway.catalogue.blobs.reading()  # the source's blobs stay while they are being copied
     try:
-        source = await find_source(gateway, call)
+        source = await find_source(gateway, call, asked)
         new = await _describe(gateway, call, source, where)
         if new.size > store.LARGEST_BODY:
             raise S3Error(
@@ -123,10 +123,17 @@ async def _read_through(
         return await commit(gateway, kept, replace(new, location=target.name), call, manifest)
 
 
+def _directive(headers: Mapping[str, str], what: str) -> str:
+    name = f"x-amz-{what}-directive"
+    given = headers.get(name, "COPY")
+    if given not in ("COPY", "REPLACE"):
+        raise request.bad_argument(name, given[:64], f"Unknown {what} directive.")
+    return given
+
+
 def _content(headers: Mapping[str, str], source: Source, bucket: Bucket, key: bytes) -> Content:
-    directive = headers.get("x-amz-metadata-directive", "COPY")
-    if directive not in ("COPY", "REPLACE"):
-        raise S3Error("InvalidArgument", "Unknown metadata directive.")
+    directive = _directive(headers, "metadata")
+    _directive(headers, "tagging")  # nothing has tags yet
     asked = request.content(headers)
     itself = source.bucket.id == bucket.id and source.version.key == key
     changes = "x-amz-storage-class" in headers or "x-amz-website-redirect-location" in headers

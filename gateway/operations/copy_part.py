@@ -10,16 +10,17 @@ from gateway.operations.multipart import DEFAULT_CHECKSUM, find_upload, part_num
 from gateway.operations.store import LARGEST_BODY
 from gateway.streams import Measured, Outflow, Tally
 from gateway.verifier import VerifiedCall
-from gateway.wire import checksums, ranges, xml_write
+from gateway.wire import checksums, ranges, request, xml_write
 
 
 async def upload_part_copy(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
     """UploadPartCopy: the whole source, or the range that ``x-amz-copy-source-range`` names."""
     number = part_number(call)
+    asked = request.copy_source(call.route.headers.get("x-amz-copy-source", ""))
     upload = await find_upload(gateway, call, the(bucket), "open")
     reading = gateway.catalogue.blobs.reading()
     try:
-        source = (await find_source(gateway, call)).version
+        source = (await find_source(gateway, call, asked)).version
         start, stop = ranges.parse_copy(call.route.headers.get("x-amz-copy-source-range"), source.size)
         if stop - start > LARGEST_BODY:
             raise S3Error("InvalidRequest", "The specified copy range is larger than 5 GiB.")

@@ -66,8 +66,9 @@ async def get_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None
 
 
 async def _read(gateway: Gateway, call: VerifiedCall, bucket: Bucket, on_close: Callable[[], None]) -> Reply:
+    part = _part_asked(call)
     version = await find(gateway, call, bucket)
-    view = await _view(gateway, call, version)
+    view = await _view(gateway, call, version, part)
     if view.start == view.stop:
         return Reply(view.status, view.headers, b"")
     pieces = await gateway.catalogue.versions.pieces(version.id, view.start, view.stop)
@@ -89,8 +90,9 @@ async def _read(gateway: Gateway, call: VerifiedCall, bucket: Bucket, on_close: 
 
 async def head_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
     """HeadObject: what GetObject would say, without the bytes."""
+    part = _part_asked(call)
     version = await find(gateway, call, the(bucket))
-    view = await _view(gateway, call, version)
+    view = await _view(gateway, call, version, part)
     return Reply(view.status, view.headers, b"", length=view.stop - view.start)
 
 
@@ -101,12 +103,23 @@ async def get_object_acl(gateway: Gateway, call: VerifiedCall, bucket: Bucket | 
     return Reply(200, (_XML,), xml_write.acl(owner or Account(version.owner, "", "")))
 
 
-async def _view(gateway: Gateway, call: VerifiedCall, version: Version) -> _View:
+def _part_asked(call: VerifiedCall) -> int | None:
+    """The number in ``partNumber``; a bad one is refused before anything is looked up."""
+    text = call.route.params.get("partNumber")
+    if not text:
+        return None
+    number = request.integer(text, 1, 10_000, "partNumber")
+    if "range" in call.route.headers:
+        raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+    return number
+
+
+async def _view(gateway: Gateway, call: VerifiedCall, version: Version, part: int | None) -> _View:
     headers, params = call.route.headers, call.route.params
     conditions.check_read(headers, version.etag, version.modified)
     out = describe(version, params)
-    if params.get("partNumber"):
-        return await _part_view(gateway, params["partNumber"], headers, version, out)
+    if part is not None:
+        return await _part_view(gateway, part, headers, version, out)
     wanted = ranges.parse(headers.get("range"), version.size)
     if wanted is None:
         if headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
@@ -118,15 +131,12 @@ async def _view(gateway: Gateway, call: VerifiedCall, version: Version) -> _View
 
 async def _part_view(
     gateway: Gateway,
-    text: str,
+    number: int,
     headers: Mapping[str, str],
     version: Version,
     out: tuple[tuple[str, str], ...],
 ) -> _View:
     """One part of an object, as ``partNumber`` asks; an object that came in one PUT is its own part 1."""
-    number = request.integer(text, 1, 10_000, "partNumber")
-    if "range" in headers:
-        raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
     if not version.part_count:
         if number != 1:
             raise S3Error("InvalidPartNumber")

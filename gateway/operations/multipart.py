@@ -93,12 +93,7 @@ async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
     upload = await find_upload(gateway, call, the(bucket), "open")
     also = upload.checksum_algorithm or DEFAULT_CHECKSUM
     intake = Intake(call.call.body, call.route.headers, call.payload, limit=store.LARGEST_BODY, also=also)
-    if upload.checksum_algorithm and intake.promised not in ("", upload.checksum_algorithm):
-        raise S3Error(
-            "InvalidRequest",
-            f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm.lower()}, "
-            f"actual checksum Type: {intake.promised.lower()}",
-        )
+    _check_promised(upload, intake.promised)
     if intake.size is None:
         raise S3Error("MissingContentLength")
     await intake.prove_empty()
@@ -120,6 +115,17 @@ async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
     asked_for = (intake.promised, upload.checksum_algorithm)
     told = {name: value for name, value in intake.checksums.items() if name in asked_for}
     return Reply(200, (("ETag", f'"{intake.etag}"'), *checksum_headers(told, "")))
+
+
+def _check_promised(upload: Upload, algorithm: str) -> None:
+    """Every part of a COMPOSITE checksum comes with its own; that of a FULL_OBJECT may, and nothing else."""
+    may_lack = upload.checksum_type != checksums.COMPOSITE
+    if upload.checksum_algorithm and algorithm != upload.checksum_algorithm and (algorithm or not may_lack):
+        raise S3Error(
+            "InvalidRequest",
+            f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm.lower()}, "
+            f"actual checksum Type: {algorithm.lower() or 'null'}",
+        )
 
 
 async def send_part(gateway: Gateway, upload: Upload, number: int, body: Measured, size: int) -> str:
@@ -177,9 +183,7 @@ async def _complete(
     if "if-match" in headers or "if-none-match" in headers:
         conditions.check_write(headers, await gateway.catalogue.versions.find(upload.bucket, upload.key))
     size = sum(part.size for part in parts)
-    announced = headers.get("x-amz-mp-object-size")
-    if announced is not None and request.integer(announced, 0, 2**63, "x-amz-mp-object-size") != size:
-        raise S3Error("InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match the object's size")
+    _check_size(headers.get("x-amz-mp-object-size"), size)
     whole, kind = whole_checksum(upload, parts)
     _check_declared(headers, whole, kind)
     with gateway.catalogue.starts.begin(upload.bucket, upload.key) as start:
@@ -238,9 +242,21 @@ def whole_checksum(upload: Upload, parts: Sequence[UploadedPart]) -> tuple[Mappi
     return {algorithm: checksums.encode(checksums.full_object(algorithm, sized))}, checksums.FULL_OBJECT
 
 
+def _check_size(announced: str | None, size: int) -> None:
+    """What CompleteMultipartUpload announces must be the size of the object, in bytes."""
+    if announced is None:
+        return
+    if not (announced.isascii() and announced.isdigit()):
+        raise S3Error("InvalidRequest", "Value for x-amz-mp-object-size header is invalid.")
+    if announced.lstrip("0") != str(size).lstrip("0"):
+        raise S3Error("InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match the object's size")
+
+
 def _check_declared(headers: Mapping[str, str], whole: Mapping[str, str], kind: str) -> None:
     """What CompleteMultipartUpload declares about the whole object must be what its parts make."""
     declared_kind = headers.get("x-amz-checksum-type", "").upper()
+    if declared_kind not in ("", checksums.COMPOSITE, checksums.FULL_OBJECT):
+        raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
     if declared_kind and declared_kind != kind:
         raise S3Error("InvalidRequest", f"The upload was created using the {kind} checksum type.")
     declared = checksums.declared_object(headers)

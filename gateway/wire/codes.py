@@ -91,7 +91,12 @@ _ROWS: tuple[tuple[str, int, str, str], ...] = (
     ("InvalidDigest", 400, "The Content-MD5 you specified was invalid.", ERRORS),
     ("InvalidEncryptionAlgorithmError", 400, "The encryption request you specified is not valid.", ERRORS),
     ("InvalidLocationConstraint", 400, "The specified location-constraint is not valid", ERRORS),
-    ("InvalidRedirectLocation", 400, "The redirect location is not valid.", GUIDE + "how-to-page-redirect.html"),
+    (
+        "InvalidRedirectLocation",
+        400,
+        "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+        GUIDE + "how-to-page-redirect.html",
+    ),
     ("InvalidRequest", 400, "Invalid Request", ERRORS),
     ("InvalidStorageClass", 400, "The storage class you specified is not valid", ERRORS),
     ("InvalidURI", 400, "Couldn't parse the specified URI.", ERRORS),

@@ -72,12 +72,12 @@ def check_copy_source(headers: Mapping[str, str], etag: str, modified: float) ->
 def check_write(headers: Mapping[str, str], current: Version | None) -> None:
     """PUT, CopyObject and CompleteMultipartUpload against the key's current version, None where there is none.
 
-    If-None-Match knows only "*" (others: NotImplemented 501). Raises PreconditionFailed (412), NoSuchKey (404) for
-    If-Match on nothing. To be asked again inside the committing transaction.
+    If-None-Match knows only "*", and not beside If-Match (else NotImplemented 501). Raises PreconditionFailed (412),
+    NoSuchKey (404) for If-Match on nothing. To be asked again inside the committing transaction.
     """
     none_match, match = headers.get("if-none-match"), headers.get("if-match")
     if none_match is not None:
-        if none_match.strip(" \t") != "*":
+        if match is not None or none_match.strip(" \t") != "*":
             raise S3Error("NotImplemented", fields={"Header": "If-None-Match"})
         if current is not None:
             raise _failed("If-None-Match")

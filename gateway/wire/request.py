@@ -247,7 +247,7 @@ def copy_source(text: str) -> CopySource:
     """``[/]bucket/key[?versionId=id]``, percent-encoded, decoded once. Source: API_CopyObject.html
 
     Raises InvalidArgument where it cannot be read, NotImplemented for an access point's ARN, and what
-    ``check_bucket_name`` and ``check_key`` raise. Authorisation and storage both use what this gives (T69).
+    ``check_key`` raises. Authorisation and storage both use what this gives (T69).
     """
     path, mark, tail = text.partition("?")
     name, _, version = tail.partition("=")
@@ -267,5 +267,8 @@ def copy_source(text: str) -> CopySource:
         if isinstance(fault, S3Error) and fault.code != "InvalidURI":
             raise
         raise bad_argument("x-amz-copy-source", text[:256], "Copy Source is not properly URL-encoded.") from None
-    check_bucket_name(source.bucket)
+    try:
+        check_bucket_name(source.bucket)
+    except S3Error:
+        raise bad_argument("x-amz-copy-source", text[:256], "Invalid copy source bucket name") from None
     return source

@@ -221,7 +221,7 @@ _REFUSED_HEADERS: dict[str, tuple[str, ...]] = {
     "x-amz-acl": ("private",),
     "x-amz-bucket-namespace": ("global",),
     "x-amz-bucket-object-lock-enabled": ("false",),
-    "x-amz-bypass-governance-retention": ("false",),
+    "x-amz-bypass-governance-retention": ("false", "true"),  # no object is locked, so there is nothing to bypass
     "x-amz-mfa": (),
     "x-amz-object-ownership": ("BucketOwnerEnforced",),
     "x-amz-tagging": ("",),

@@ -13,7 +13,6 @@ ERRORS: dict[str, str] = {
     "GetBucketCors": "NoSuchCORSConfiguration",
     "GetBucketEncryption": "ServerSideEncryptionConfigurationNotFoundError",
     "GetBucketLifecycleConfiguration": "NoSuchLifecycleConfiguration",
-    "GetBucketOwnershipControls": "OwnershipControlsNotFoundError",
     "GetBucketPolicy": "NoSuchBucketPolicy",
     "GetBucketPolicyStatus": "NoSuchBucketPolicy",
     "GetBucketReplication": "ReplicationConfigurationNotFoundError",
@@ -35,6 +34,10 @@ DOCUMENTS: dict[str, bytes] = {
     "GetBucketAccelerateConfiguration": document("AccelerateConfiguration"),
     "GetBucketLogging": document("BucketLoggingStatus"),
     "GetBucketNotificationConfiguration": document("NotificationConfiguration"),
+    "GetBucketOwnershipControls": document(
+        "OwnershipControls",
+        "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>",  # as ACLs are off
+    ),
     "GetBucketRequestPayment": document("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
     "GetBucketVersioning": document("VersioningConfiguration"),
     "GetObjectTagging": document("Tagging", "<TagSet></TagSet>"),

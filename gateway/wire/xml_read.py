@@ -13,19 +13,20 @@ from typing import NoReturn
 from xml.parsers import expat
 
 from gateway.errors import S3Error
-from gateway.wire.request import http_date
+from gateway.wire.checksums import ALGORITHMS, SIZES, decode
+from gateway.wire.request import bad_argument, http_date
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 DEEPEST = 32
 MOST_ELEMENTS = 11_000
 MOST_OBJECTS = 1_000  # in one DeleteObjects
 MOST_PARTS = 10_000
-MOST_PART_ELEMENTS = 1 + MOST_PARTS * 5  # Part, PartNumber, ETag and up to two checksums
-CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
+MOST_PART_ELEMENTS = 1 + MOST_PARTS * 4  # Part, PartNumber, ETag and a checksum
 
 _SPACE = " \t\r\n"  # XML's own; str.strip() would also eat U+0085 and U+00A0
 _PLAIN_NAMESPACES = ("", NAMESPACE)
-_INTEGER = re.compile(r"[0-9]{1,19}")
+_WHOLE = re.compile(r"[0-9]{1,19}")
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 _DATE_ISO = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9:]{8})(?:\.[0-9]{1,9})?Z")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -153,9 +154,9 @@ def _members(node: Node, allowed: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def _integer(text: str | None, name: str) -> int:
+def _integer(text: str | None, name: str, pattern: re.Pattern[str] = _WHOLE) -> int:
     stripped = "" if text is None else text.strip(_SPACE)
-    if not _INTEGER.fullmatch(stripped):
+    if not pattern.fullmatch(stripped):
         raise malformed(f"{name} is not a whole number")
     return int(stripped)
 
@@ -235,7 +236,7 @@ def _moment(text: str) -> float:
     return moment
 
 
-_PART = frozenset(("PartNumber", "ETag", *(f"Checksum{name}" for name in CHECKSUMS)))
+_PART = frozenset(("PartNumber", "ETag", *(f"Checksum{name}" for name in ALGORITHMS)))
 
 
 def complete_upload(body: bytes) -> list[CompletedPart]:
@@ -250,20 +251,31 @@ def complete_upload(body: bytes) -> list[CompletedPart]:
         if child.name != "Part" or len(parts) == MOST_PARTS:
             raise malformed(f"{child.name[:64]} is unknown, or one part too many")
         values = _members(child, _PART)
-        number = _integer(values.get("PartNumber"), "PartNumber")
+        number = _integer(values.get("PartNumber"), "PartNumber", _INTEGER)
         etag = values.get("ETag", "").strip(_SPACE)
         if not etag:
             raise malformed("a Part without ETag")
-        if not 1 <= number <= MOST_PARTS:
-            raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+        if number < 1:
+            raise bad_argument("PartNumber", str(number), "PartNumber must be >= 1")
+        if number > MOST_PARTS:
+            raise bad_argument(
+                "PartNumber", str(number), f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive"
+            )
         if number <= last:
             raise S3Error("InvalidPartOrder")
         last = number
-        checksums = {name[8:]: text.strip(_SPACE) for name, text in values.items() if name.startswith("Checksum")}
-        parts.append(CompletedPart(number, _unquoted(etag), checksums))
+        parts.append(CompletedPart(number, _unquoted(etag), _part_checksums(values)))
     if not parts:
         raise malformed("no parts")
     return parts
+
+
+def _part_checksums(values: Mapping[str, str]) -> dict[str, str]:
+    found = {name[8:]: text.strip(_SPACE) for name, text in values.items() if name.startswith("Checksum")}
+    for name, text in found.items():
+        if len(found) > 1 or decode(text, SIZES[name]) is None:
+            raise bad_argument("Checksum", text[:128], "Invalid Base64 or multiple checksums present in request")
+    return found
 
 
 def _unquoted(etag: str) -> str:

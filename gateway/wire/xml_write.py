@@ -78,11 +78,9 @@ def acl(owner: Account) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _kinds(algorithms: tuple[str, ...], checksum_type: str) -> str:
-    """Which checksums an object has."""
-    return "".join([f"<ChecksumAlgorithm>{name}</ChecksumAlgorithm>" for name in algorithms]) + element(
-        "ChecksumType", checksum_type or None
-    )
+def _kind(algorithm: str, checksum_type: str) -> str:
+    """Which checksum an object has."""
+    return element("ChecksumAlgorithm", algorithm or None) + element("ChecksumType", checksum_type or None)
 
 
 def _contents(page: ListingPage, url: bool, owners: Mapping[str, str] | None) -> str:
@@ -91,7 +89,7 @@ def _contents(page: ListingPage, url: bool, owners: Mapping[str, str] | None) ->
     names = names_text([item.key for item in page.objects], url)
     rows = [
         f"<Contents><Key>{name}</Key><LastModified>{format_iso(item.modified)}</LastModified>"
-        f"<ETag>&quot;{item.etag}&quot;</ETag>{_kinds(item.checksum_algorithms, item.checksum_type)}"
+        f"<ETag>&quot;{item.etag}&quot;</ETag>{_kind(item.checksum_algorithm, item.checksum_type)}"
         f"<Size>{item.size}</Size>{people.get(item.owner, '')}"
         f"<StorageClass>{item.storage_class}</StorageClass></Contents>"
         for name, item in zip(names, page.objects, strict=True)

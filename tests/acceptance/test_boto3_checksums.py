@@ -29,15 +29,22 @@ def of(algorithm: str, body: bytes) -> str:
             return text(crt.crc32c(body).to_bytes(4, "big"))
         case "CRC64NVME":
             return text(crt.crc64nvme(body).to_bytes(8, "big"))
+        case "XXHASH64":
+            return text(bytes(crt.XXHash.compute_xxhash64(body)))
+        case "XXHASH3":
+            return text(bytes(crt.XXHash.compute_xxhash3_64(body)))
+        case "XXHASH128":
+            return text(bytes(crt.XXHash.compute_xxhash3_128(body)))
         case _:
             return text(hashlib.new(algorithm, body).digest())
 
 
-ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
+COMPUTED = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "XXHASH128", "XXHASH3", "XXHASH64")
+ALGORITHMS = (*COMPUTED, "MD5")  # botocore computes no MD5
 BODY = b"the quick brown fox" * 5000
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", COMPUTED)
 def test_the_client_computes_and_the_server_keeps(s3: Any, bucket: str, algorithm: str) -> None:
     """A bytes body: the checksum travels in a trailer (boto3 streams it through aws-chunked)."""
     field, value = f"Checksum{algorithm}", of(algorithm, BODY)

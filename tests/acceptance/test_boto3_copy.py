@@ -68,6 +68,8 @@ def test_onto_itself(s3: Any, bucket: str, source: dict[str, str], refuses: Call
 def test_a_bad_directive(s3: Any, bucket: str, source: dict[str, str], refuses: Callable[..., Any]) -> None:
     with refuses("InvalidArgument", 400):
         s3.copy_object(Bucket=bucket, Key="copy", CopySource=source, MetadataDirective="KEEP")
+    with refuses("InvalidArgument", 400):
+        s3.copy_object(Bucket=bucket, Key="copy", CopySource=source, TaggingDirective="KEEP")
 
 
 def test_from_nowhere(s3: Any, bucket: str, refuses: Callable[..., Any]) -> None:
@@ -157,6 +159,11 @@ def test_a_part_range_that_cannot_be_read(
     upload = s3.create_multipart_upload(Bucket=bucket, Key="big")["UploadId"]
     with refuses("InvalidArgument", 400):
         part_copy(s3, bucket, source, 1, upload, CopySourceRange=asked)
+
+
+def test_a_part_source_is_read_before_the_upload_is_looked_up(bucket: str, raw: Any) -> None:
+    reply = raw("PUT", f"/{bucket}/big?partNumber=1&uploadId=none", headers={"x-amz-copy-source": "%zz"})
+    assert (reply.status, reply.code) == (400, "InvalidArgument")
 
 
 def test_a_part_range_beyond_the_source(s3: Any, bucket: str, source: dict[str, str], raw: Any) -> None:

@@ -29,6 +29,12 @@ def digest(algorithm: str, body: bytes) -> bytes:
             return int(crt.crc32c(body)).to_bytes(4, "big")
         case "CRC64NVME":
             return int(crt.crc64nvme(body)).to_bytes(8, "big")
+        case "XXHASH64":
+            return bytes(crt.XXHash.compute_xxhash64(body))
+        case "XXHASH3":
+            return bytes(crt.XXHash.compute_xxhash3_64(body))
+        case "XXHASH128":
+            return bytes(crt.XXHash.compute_xxhash3_128(body))
         case _:
             return hashlib.new(algorithm, body).digest()
 
@@ -49,7 +55,7 @@ def upload(s3: Any, bucket: str, algorithm: str, kind: str, **finish: Any) -> An
     assert (begun["ChecksumAlgorithm"], begun["ChecksumType"]) == (algorithm, kind)
     rows = []
     for number, body in enumerate(PARTS, 1):
-        more = {"UploadId": begun["UploadId"], "PartNumber": number, "ChecksumAlgorithm": algorithm}
+        more = {"UploadId": begun["UploadId"], "PartNumber": number, f"Checksum{algorithm}": text(algorithm, body)}
         sent = s3.upload_part(**place, **more, Body=body)
         assert sent[f"Checksum{algorithm}"] == text(algorithm, body)
         rows.append({"PartNumber": number, "ETag": sent["ETag"], f"Checksum{algorithm}": text(algorithm, body)})
@@ -64,6 +70,11 @@ KINDS = [
     ("CRC64NVME", "FULL_OBJECT"),
     ("SHA1", "COMPOSITE"),
     ("SHA256", "COMPOSITE"),
+    ("SHA512", "COMPOSITE"),
+    ("MD5", "COMPOSITE"),
+    ("XXHASH128", "COMPOSITE"),
+    ("XXHASH3", "COMPOSITE"),
+    ("XXHASH64", "COMPOSITE"),
 ]
 
 
@@ -88,7 +99,8 @@ def test_every_algorithm_and_type(s3: Any, bucket: str, algorithm: str, kind: st
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "kind"), [("SHA256", "FULL_OBJECT"), ("SHA1", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE")]
+    ("algorithm", "kind"),
+    [("SHA256", "FULL_OBJECT"), ("SHA1", "FULL_OBJECT"), ("XXHASH3", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE")],
 )
 def test_a_type_that_an_algorithm_has_not(
     s3: Any, bucket: str, refuses: Callable[..., Any], algorithm: str, kind: str
@@ -119,6 +131,20 @@ def test_a_part_with_a_wrong_checksum(s3: Any, bucket: str, refuses: Callable[..
     row = {"PartNumber": 1, "ETag": tag, "ChecksumSHA256": text("SHA256", b"other")}
     with refuses("InvalidPart", 400):
         s3.complete_multipart_upload(**place, MultipartUpload={"Parts": [row]})
+
+
+def test_a_part_without_its_checksum(bucket: str, s3: Any, raw: Any) -> None:
+    """A composite checksum needs one of each part; one of the whole is made without them."""
+    for kind, status in (("COMPOSITE", 400), ("FULL_OBJECT", 200)):
+        begun = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32", ChecksumType=kind)
+        reply = raw("PUT", f"/{bucket}/k?partNumber=1&uploadId={begun['UploadId']}", body=b"body")
+        assert (reply.status, reply.code) == (status, "InvalidRequest" if status == 400 else "")
+
+
+@pytest.mark.parametrize("size", [-1, 10**30])
+def test_a_size_that_no_object_has(s3: Any, bucket: str, refuses: Callable[..., Any], size: int) -> None:
+    with refuses("InvalidRequest", 400):
+        upload(s3, bucket, "CRC32", "FULL_OBJECT", MpuObjectSize=size)
 
 
 def test_list_parts_tells_the_checksums(s3: Any, bucket: str) -> None:
@@ -156,8 +182,10 @@ def test_attributes_in_pages_of_parts(s3: Any, bucket: str) -> None:
     assert (rest["IsTruncated"], rest["PartNumberMarker"]) == (False, 1)
 
 
-@pytest.mark.parametrize("asked", ["", "Nonsense", "etag"])
-def test_attributes_that_are_none(s3: Any, bucket: str, raw: Any, asked: str) -> None:
+@pytest.mark.parametrize(
+    ("asked", "code"), [("", "InvalidRequest"), ("Nonsense", "InvalidArgument"), ("etag", "InvalidArgument")]
+)
+def test_attributes_that_are_none(s3: Any, bucket: str, raw: Any, asked: str, code: str) -> None:
     s3.put_object(Bucket=bucket, Key="plain", Body=b"body")
     reply = raw("GET", f"/{bucket}/plain?attributes", headers={"x-amz-object-attributes": asked})
-    assert (reply.status, reply.code) == (400, "InvalidArgument")
+    assert (reply.status, reply.code) == (400, code)

@@ -164,6 +164,22 @@ def test_a_range_that_s3_does_not_know_gives_the_whole(s3: Any, bucket: str, ask
     got["Body"].close()
 
 
+def test_ranges_of_an_object_without_bytes(s3: Any, bucket: str, refuses: Callable[..., Any]) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+    for asked in ("bytes=0-", "bytes=0-0", "bytes=-0"):
+        with refuses("InvalidRange", 416):
+            s3.get_object(Bucket=bucket, Key="k", Range=asked)
+    got = s3.get_object(Bucket=bucket, Key="k", Range="bytes=-1")  # RFC 9110: the last byte, or what there is of it
+    assert (got["ResponseMetadata"]["HTTPStatusCode"], got["Body"].read()) == (200, b"")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_bad_part_number_is_told_before_the_key_is_looked_up(bucket: str, raw: Any, method: str) -> None:
+    for number in ("0", "10001", "-1", "one"):
+        assert raw(method, f"/{bucket}/none?partNumber={number}").status == 400
+    assert raw(method, f"/{bucket}/none?partNumber=1").status == 404
+
+
 def test_a_range_across_block_borders(s3: Any, bucket: str) -> None:
     body = noise(5 * MIB + 11)
     s3.put_object(Bucket=bucket, Key="k", Body=body)

@@ -22,7 +22,6 @@ NOT_SET_ON_BUCKET = {
     "get_bucket_replication": "ReplicationConfigurationNotFoundError",
     "get_object_lock_configuration": "ObjectLockConfigurationNotFoundError",
     "get_public_access_block": "NoSuchPublicAccessBlockConfiguration",
-    "get_bucket_ownership_controls": "OwnershipControlsNotFoundError",
 }
 
 
@@ -47,6 +46,7 @@ EMPTY_ON_BUCKET: dict[str, dict[str, Any]] = {
     "get_bucket_notification_configuration": {},
     "get_bucket_accelerate_configuration": {},
     "get_bucket_request_payment": {"Payer": "BucketOwner"},
+    "get_bucket_ownership_controls": {"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}},
 }
 
 

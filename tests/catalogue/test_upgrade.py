@@ -59,8 +59,9 @@ def make(folder: Path, schema: int, reserved: bool = False) -> None:
     for number in range(1, ROWS + 1):
         key, blob = b"key %d" % number, f"{number:016x}/000000"
         connection.execute(
-            "INSERT INTO versions VALUES (?, 1, ?, 'null', 0, 'o', 'storage', 1, 1, 'e', 1, '', '', 'STANDARD',"
-            " NULL, NULL, NULL, NULL, NULL, '', 0)",
+            "INSERT INTO versions (id, bucket, key, version_id, owner, location, size, stored, etag, modified, headers,"
+            " metadata, storage_class, checksum_type, part_count)"
+            " VALUES (?, 1, ?, 'null', 'o', 'storage', 1, 1, 'e', 1, '', '', 'STANDARD', '', 0)",
             (number, key),
         )
         connection.execute("INSERT INTO current_versions VALUES (1, ?, ?)", (key, number))

@@ -18,13 +18,18 @@ from gateway.wire import checksums
 from gateway.wire.checksums import BlockCrcs, Expected
 
 DATA = b"123456789"
-CHECK = {  # the check values of the CRC catalogue and of FIPS 180
+CHECK = {  # the check values of the CRC catalogue, of FIPS 180, and of the xxhash package
     "MD5": "25f9e794323b453885f5181f1b624d0b",
     "CRC32": "cbf43926",
     "CRC32C": "e3069283",
     "CRC64NVME": "ae8b14860a799888",
     "SHA1": "f7c3bc1d808e04732adf679965ccc34ca7ae3441",
     "SHA256": "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
+    "SHA512": "d9e6762dd1c8eaf6d61b3c6192fc408d4d6d5f1176d0c29169bc24e71c3f274a"
+    "d27fcd5811b313d681f7e55ec02d73d499c95455b6b5bb503acf574fba8ffe85",
+    "XXHASH128": "33119477ede5dcd5e9716427681d5860",
+    "XXHASH3": "72dcb18b67a17dff",
+    "XXHASH64": "8cb841db40e6ae83",
 }
 TEXT = {name: base64.b64encode(bytes.fromhex(value)).decode() for name, value in CHECK.items()}
 
@@ -81,7 +86,7 @@ def test_t102_content_md5(text: str) -> None:
     expected.prove({"MD5": raw("MD5")}, {})
     error = refusal(expected.prove, {"MD5": bytes(16)}, {})
     assert error.code == "BadDigest"
-    assert error.fields == {"ExpectedDigest": TEXT["MD5"], "CalculatedDigest": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    assert error.fields == {"ExpectedDigest": CHECK["MD5"], "CalculatedDigest": "AAAAAAAAAAAAAAAAAAAAAA=="}
     error = refusal(checksums.requested, {"content-md5": text})
     assert (error.code, error.fields) == ("InvalidDigest", {"Content-MD5": text})
 
@@ -97,7 +102,7 @@ def test_t103_a_checksum_in_a_header(name: str) -> None:
     error = refusal(expected.prove, {name: bytes(len(raw(name)))}, {})
     assert error.code == "BadDigest"
     assert error.message == f"The {name} you specified did not match the calculated checksum."
-    for wrong in (CHECK[name], TEXT[name].rstrip("="), "", TEXT["MD5"]):
+    for wrong in (CHECK[name], TEXT[name].rstrip("="), "", TEXT["SHA1"]):
         if wrong != TEXT[name]:
             error = refusal(checksums.requested, {header: wrong})
             assert (error.code, error.message) == ("InvalidRequest", f"Value for {header} header is invalid.")
@@ -190,7 +195,7 @@ def test_whatever_comes_only_s3_errors_leave(headers: dict[str, str]) -> None:
             "MD4",
             "",
             "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
-            "[CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+            "[CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64]",
         ),
     ],
 )

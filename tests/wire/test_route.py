@@ -437,7 +437,6 @@ def test_what_botocore_presigns_is_routed(signer: str) -> None:
         "x-amz-grant-read",
         "x-amz-tagging",
         "x-amz-mfa",
-        "x-amz-bypass-governance-retention",
         "x-amz-write-offset-bytes",
         "x-amz-bucket-object-lock-enabled",
         "x-amz-object-ownership",
@@ -455,6 +454,7 @@ def test_headers_that_change_nothing_pass() -> None:
         {
             "x-amz-acl": "private",
             "x-amz-bucket-object-lock-enabled": "false",
+            "x-amz-bypass-governance-retention": "true",
             "x-amz-object-ownership": "BucketOwnerEnforced",
             "x-amz-website-redirect-location": "/x",
             "x-amz-expected-bucket-owner": "1",

@@ -52,6 +52,7 @@ def test_locks_of_a_bucket_without_locks(operation: str) -> None:
 
 
 EMPTY: dict[str, dict[str, Any]] = {
+    "GetBucketOwnershipControls": {"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}},
     "GetBucketRequestPayment": {"Payer": "BucketOwner"},
     "GetObjectTagging": {"TagSet": []},
     **{f"ListBucket{kind}Configurations": {"IsTruncated": False} for kind in ("Analytics", "Inventory", "Metrics")},

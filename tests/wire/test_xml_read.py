@@ -156,6 +156,9 @@ def completed(*parts: str) -> bytes:
     return f"<CompleteMultipartUpload {XMLNS}>{''.join(parts)}</CompleteMultipartUpload>".encode()
 
 
+SHA256 = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
+
+
 def test_complete_upload() -> None:
     body = sent(
         "CompleteMultipartUpload",
@@ -163,19 +166,19 @@ def test_complete_upload() -> None:
         UploadId="u",
         MultipartUpload={
             "Parts": [
-                {"PartNumber": 1, "ETag": '"a"', "ChecksumCRC32": "AAAAAA==", "ChecksumSHA256": "x"},
+                {"PartNumber": 1, "ETag": '"a"', "ChecksumSHA256": SHA256},
                 {"PartNumber": 10000, "ETag": "b"},
             ]
         },
     )
     assert complete_upload(body) == [
-        CompletedPart(1, "a", {"CRC32": "AAAAAA==", "SHA256": "x"}),
+        CompletedPart(1, "a", {"SHA256": SHA256}),
         CompletedPart(10000, "b", {}),
     ]
 
 
-def test_ten_thousand_parts_with_two_checksums_each() -> None:
-    sums = "<ChecksumCRC32>AAAAAA==</ChecksumCRC32><ChecksumSHA1>x</ChecksumSHA1>"
+def test_ten_thousand_parts_with_a_checksum_each() -> None:
+    sums = "<ChecksumSHA1>qZk+NkcGgWq6PiVxeFDCbJzQ2J0=</ChecksumSHA1>"
     assert len(complete_upload(completed(*(part(n, more=sums) for n in range(1, 10_001))))) == 10_000
 
 
@@ -189,7 +192,13 @@ def test_ten_thousand_parts_with_two_checksums_each() -> None:
         ([part(10_001)], "InvalidArgument"),
         ([part("")], "MalformedXML"),
         ([part(" 1_0 ")], "MalformedXML"),
-        ([part("-1")], "MalformedXML"),
+        ([part("-1")], "InvalidArgument"),
+        ([part(1, more="<ChecksumCRC32>AAAAAA=</ChecksumCRC32>")], "InvalidArgument"),
+        (
+            [part(1, more="<ChecksumCRC32>AAAAAA==</ChecksumCRC32><ChecksumCRC32C>AAAAAA==</ChecksumCRC32C>")],
+            "InvalidArgument",
+        ),
+        ([part(1, more="<ChecksumXXHASH64>AAAAAA==</ChecksumXXHASH64>")], "InvalidArgument"),
         ([part("9" * 5000)], "MalformedXML"),
         ([part(1, etag="")], "MalformedXML"),
         (["<Part><PartNumber>1</PartNumber></Part>"], "MalformedXML"),

@@ -36,7 +36,7 @@ ODD = "a b+&<>\"']]>é%2F/\u20ac".encode()
 BUCKETS = [Bucket(1, "first", ID, "storage", "", WHEN), Bucket(2, "second.b", ID, "storage", "eu-west-1", WHEN)]
 OBJECTS = (
     ListedObject(b"plain", 5, ETAG, WHEN, "STANDARD", ID),
-    ListedObject(ODD, 2**40, ETAG + "-2", WHEN, "STANDARD_IA", ID, ("CRC32", "SHA256"), "COMPOSITE"),
+    ListedObject(ODD, 2**40, ETAG + "-2", WHEN, "STANDARD_IA", ID, "SHA256", "COMPOSITE"),
 )
 PAGE = ListingPage(OBJECTS, (b"dir/", "ä &/".encode()), b"next")
 LAST_PAGE = ListingPage(OBJECTS[:1], (), None)
@@ -186,6 +186,7 @@ ROOTS = {
     "GetBucketAccelerateConfiguration": "AccelerateConfiguration",
     "GetBucketLogging": "BucketLoggingStatus",
     "GetBucketNotificationConfiguration": "NotificationConfiguration",
+    "GetBucketOwnershipControls": "OwnershipControls",
     "GetBucketRequestPayment": "RequestPaymentConfiguration",
     "GetBucketVersioning": "VersioningConfiguration",
     "GetObjectTagging": "Tagging",
@@ -274,7 +275,7 @@ SECOND = {
     "Key": ODD.decode(),
     "LastModified": SHOWN,
     "ETag": f'"{ETAG}-2"',
-    "ChecksumAlgorithm": ["CRC32", "SHA256"],
+    "ChecksumAlgorithm": ["SHA256"],
     "ChecksumType": "COMPOSITE",
     "Size": 2**40,
     "StorageClass": "STANDARD_IA",
