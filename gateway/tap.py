@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def makeService(options: Options) -> IService:
     node = whole(settings, reactor, workers)
     forbid_core_files()
     signals.on_hangup(reactor, node.reload)
+    reactor.callWhenRunning(gc.freeze)  # all this stays: no reply is to wait while the collector passes over it again
     # twistd ends with 0 whatever happened; a start that failed after the check must not look like a clean stop
     atexit.register(lambda: os._exit(1) if node.failed else None)
     return node

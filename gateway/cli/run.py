@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from gateway.cli.offline import config, in_reactor, settings_of
 if TYPE_CHECKING:
     from gateway.node.read import NodeSettings
     from gateway.node.served import Served
+    from gateway.workers.birth import Born
 
 
 @click.command()
@@ -77,7 +79,7 @@ def serve(
     from gateway.workers.faults import WorkerLost
 
     async def work(reactor: Any) -> None:
-        node = whole(settings, reactor, workers)
+        node = whole(settings, reactor, workers, born)
         closed: Deferred[None] = Deferred()
 
         def stop() -> Deferred[None]:
@@ -91,6 +93,7 @@ def serve(
 
         signals.on_hangup(reactor, look_again)
         await node.open()
+        gc.freeze()  # all this stays: no reply is to wait while the collector passes over it again
         signals.on_stop(reactor, reactor.stop)
         reactor.addSystemEventTrigger("before", "shutdown", stop)
         await prepare(node)
@@ -99,6 +102,11 @@ def serve(
         await closed
 
     forbid_core_files()
+    born: Sequence[Born] = ()
+    if workers > 1:
+        from gateway.workers.birth import copies
+
+        born = copies(Path(settings.file), workers)
     log_file = _log_to(settings)
     try:
         in_reactor(work)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
-from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import Factory
@@ -48,7 +47,11 @@ class Front(Factory):
         self.answer = answer
         self.limits = limits
         self.observe = observe
-        self.clock: IReactorTime = clock if clock is not None else default_reactor
+        if clock is None:
+            from twisted.internet import reactor  # importing it makes it, so not before somebody wants it
+
+            clock = cast(IReactorTime, reactor)
+        self.clock: IReactorTime = clock
         self.stamp = Stamp()
         self.running = 0
         self.draining = False

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from socket import socket
 from typing import cast
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPullProducer, IReactorFDSet, IWriteDescriptor
 from twisted.internet.threads import deferToThread
@@ -122,6 +121,8 @@ class Outlet:
         self._missing = size
         self._took = took
         self._clock = clock
+        from twisted.internet import reactor  # importing it makes it, so not before somebody wants it
+
         self._reactor = cast(IReactorFDSet, reactor)
         self._socket: socket | None = None
         self._fd = -1

@@ -7,9 +7,9 @@ import time
 from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote_plus
 
-from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.threads import deferToThread
@@ -77,7 +77,11 @@ class AccessLog:
     def __init__(self, path: Path | None, *, every: float = 0.25, clock: IReactorTime | None = None) -> None:
         self._path = path
         self._every = every
-        self._clock: IReactorTime = clock if clock is not None else default_reactor
+        if clock is None:
+            from twisted.internet import reactor  # importing it makes it, so not before somebody wants it
+
+            clock = cast(IReactorTime, reactor)
+        self._clock: IReactorTime = clock
         self._descriptor = STDOUT
         self._pid = os.getpid()
         self._lines: list[str] = []

@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -164,6 +163,8 @@ async def complete_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket |
 
 async def _begin(gateway: Gateway, upload_id: str, asked: str) -> Version | None:
     """Take the upload for completion; while another call completes it, wait for what that one makes."""
+    from twisted.internet import reactor  # importing it makes it, so not before somebody wants it
+
     for _ in range(_POLLS):
         try:
             return await gateway.catalogue.uploads.begin_completion(upload_id, asked)

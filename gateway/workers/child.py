@@ -4,79 +4,74 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.error import ProcessTerminated
-from twisted.internet.protocol import ProcessProtocol
+from twisted.internet import process
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from gateway.workers.birth import Born
 from gateway.workers.channel import Channel, over
 
 log = Logger()
-_CHANNEL = 3  # its descriptor in the worker
-PROGRAM = ("-P", "-m", "gateway.workers")  # what the interpreter runs
 
 
-class Child(ProcessProtocol):
-    """Started at once. ``ended(child)`` is called when the process is gone and everything that it said was heard.
+class _Printed(Protocol):
+    """What a worker prints, which none of us does: an interpreter that cannot go on, a plugin's own words."""
 
-    ``inherited``: descriptors of ours that it gets; ``given`` tells under which numbers, in the same order.
+    def __init__(self, pid: int, lost: Callable[[], None]) -> None:
+        self._pid = pid
+        self._lost = lost
+
+    def dataReceived(self, data: bytes) -> None:
+        log.warn("worker {pid}: {text}", pid=self._pid, text=data.decode("utf-8", "replace").strip())
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        self._lost()
+
+
+class Child:
+    """``ended(child)`` is called when the process is gone, and everything that it said and printed was heard.
+
     ``heard``: what it may say; each listener gets the child first.
     """
 
     def __init__(
         self,
         reactor: Any,
-        config: Path,
         number: int,
-        inherited: Sequence[int],
+        born: Born,
         heard: Mapping[str, Callable[..., None]],
         ended: Callable[[Child], None],
     ) -> None:
         self.number = number
+        self.pid = born.pid
         self.ready = False
         self.started = reactor.seconds()
-        self.pid = 0
         self.how = ""  # it ended, in words
         self._ended = ended
-        self._left = 2  # of the process and the channel
-        ours, theirs = socket.socketpair()
-        self.given = [_CHANNEL + 1 + at for at in range(len(inherited))]
-        words = [sys.executable, *PROGRAM, str(config), str(number), str(_CHANNEL)]
-        try:
-            with theirs, open(os.devnull, "r+b") as nothing:
-                descriptors: dict[int, Any] = {0: nothing.fileno(), 1: "r", 2: "r", _CHANNEL: theirs.fileno()}
-                descriptors |= dict(zip(self.given, inherited, strict=True))
-                reactor.spawnProcess(self, sys.executable, words, env=None, childFDs=descriptors)
-        except BaseException:
-            ours.close()
-            raise
+        self._left = 3  # of the process, the channel and the output
         listeners = {word: self._with_us(listener) for word, listener in heard.items()}
-        self.say = over(reactor, ours.detach(), Channel(listeners, self._one_less)).say
+        channel = over(reactor, born.channel, Channel(listeners, self._one_less))
+        over(reactor, born.output, _Printed(born.pid, self._one_less))
+        self.say, self.hand = channel.say, channel.hand
+        process.registerReapProcessHandler(born.pid, self)  # type: ignore[no-untyped-call]
 
     def _with_us(self, listener: Callable[..., None]) -> Callable[..., None]:
         return lambda **said: listener(self, **said)
 
-    # -- what Twisted tells
+    # -- what Twisted calls, whenever a process of ours ended
 
-    def connectionMade(self) -> None:
-        """It was forked; one that dies at once has lost its number by the time that spawnProcess returns."""
-        transport: Any = self.transport
-        self.pid = int(transport.pid)
+    def reapProcess(self) -> None:
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            process.unregisterReapProcessHandler(pid, self)  # type: ignore[no-untyped-call]
+            self.processEnded(status)
 
-    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's
-        """What it prints, which none of us does: an interpreter that cannot go on, a plugin's own words."""
-        log.warn("worker {pid}: {text}", pid=self.pid, text=data.decode("utf-8", "replace").strip())
-
-    def processEnded(self, reason: Failure) -> None:
-        fault: Any = reason.value
-        killed = isinstance(fault, ProcessTerminated) and fault.signal is not None
-        self.how = f"signal {signal.Signals(fault.signal).name}" if killed else f"exit code {fault.exitCode}"
+    def processEnded(self, status: int) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        self.how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
         self._one_less()
 
     def _one_less(self) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from gateway.node.read import NodeSettings
 from gateway.node.rooms import build
 from gateway.node.served import Served
 from gateway.settings import ConfigurationFault
+
+if TYPE_CHECKING:
+    from gateway.workers.birth import Born
 
 MOST = 8  # where nobody says how many
 
@@ -28,12 +32,15 @@ def crew(settings: NodeSettings) -> tuple[int, str]:
     return wanted, ""
 
 
-def whole(settings: NodeSettings, reactor: Any, workers: int) -> Served:
-    """The gateway: one process serves, or supervises those that do. Imports what that takes, and no more."""
+def whole(settings: NodeSettings, reactor: Any, workers: int, born: Sequence[Born] = ()) -> Served:
+    """The gateway: one process serves, or supervises those that do. Imports what that takes, and no more.
+
+    ``born``: workers that are there already.
+    """
     if workers == 1:
         from gateway.node.service import Node
 
         return Node(settings, reactor)
     from gateway.workers.supervisor import Supervisor
 
-    return Supervisor(settings, reactor, workers)
+    return Supervisor(settings, reactor, workers, born)

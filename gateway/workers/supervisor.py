@@ -24,6 +24,7 @@ from gateway.node.read import NodeSettings
 from gateway.node.rooms import lock_data
 from gateway.node.served import Served
 from gateway.settings import ConfigurationFault, ConfigurationFaults
+from gateway.workers.birth import Born, program
 from gateway.workers.child import Child
 from gateway.workers.faults import WorkerLost, received
 from gateway.workers.figures import Figures
@@ -38,9 +39,9 @@ _LONG_LIFE = 60.0  # seconds after which a death is no sign of a fault that stay
 
 
 class Supervisor(Served):
-    """``workers``: how many processes are to serve."""
+    """``workers``: how many processes are to serve. ``born``: those that are there already, by number."""
 
-    def __init__(self, settings: NodeSettings, reactor: Any, workers: int) -> None:
+    def __init__(self, settings: NodeSettings, reactor: Any, workers: int, born: Sequence[Born] = ()) -> None:
         super().__init__(settings, reactor)
         self.workers = workers
         self._lock: DataLock | None = None
@@ -55,6 +56,7 @@ class Supervisor(Served):
         self._restarts: dict[int, IDelayedCall] = {}
         self._duties: Child | None = None
         self._figures = Figures(reactor, self._children)
+        self._born = born
         # what a later worker must know of the gateway's life
         self._found: int | None = None
         self._verified: set[str] = set()
@@ -71,7 +73,9 @@ class Supervisor(Served):
         opened = await self._listen()
         self._slots = slots_memory(self.workers)
         self._started = Deferred()
-        for number in range(self.workers):
+        for number, born in enumerate(self._born):
+            self._take_on(number, born)
+        for number in range(len(self._born), self.workers):
             self._start_worker(number)
         self._let_open(0)  # alone at first: it makes what is missing, and tells what is wrong once
         await self._started
@@ -127,9 +131,10 @@ class Supervisor(Served):
     # -- a worker's life
 
     def _start_worker(self, number: int) -> None:
-        assert self._lock is not None
         self._restarts.pop(number, None)
-        inherited = [self._lock.descriptor, self._slots, *(bound.fileno() for bound in self._binding.sockets)]
+        self._take_on(number, program(Path(self.settings.file), number))
+
+    def _take_on(self, number: int, born: Born) -> None:
         heard: dict[str, Callable[..., None]] = {
             "ready": self._ready,
             "faults": self._faulty,
@@ -139,22 +144,14 @@ class Supervisor(Served):
             "figures": self._figures.asked,
             "report": self._figures.reported,
         }
-        config = Path(self.settings.file)  # as the operator wrote it: it stands in what is told of faults
-        self._children[number] = Child(self._reactor, config, number, inherited, heard, self._gone)
+        self._children[number] = Child(self._reactor, number, born, heard, self._gone)
 
     def _let_open(self, number: int) -> None:
+        assert self._lock is not None
         child = self._children[number]
-        lock, slots, *sockets = child.given
-        child.say(
-            "open",
-            text=self.settings.text,
-            workers=self.workers,
-            lock=lock,
-            slots=slots,
-            sockets=sockets,
-            found=self._found,
-            verified=sorted(self._verified),
-        )
+        child.hand([self._lock.descriptor, self._slots, *(bound.fileno() for bound in self._binding.sockets)])
+        verified = sorted(self._verified)
+        child.say("open", text=self.settings.text, workers=self.workers, found=self._found, verified=verified)
 
     def _ready(self, child: Child, found: int) -> None:
         first = self._found is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import threading
@@ -32,6 +33,7 @@ from gateway.workers.told import log_to_supervisor
 
 log = Logger()
 
+NAME = "gateway-worker"  # the kernel keeps 15 characters
 ORPHANED = 70  # the exit code of a worker whose supervisor is gone
 _PATIENCE = 10.0  # seconds that the supervisor has for the figures of all
 
@@ -73,15 +75,11 @@ class Worker:
         *,
         text: str,
         workers: int,
-        lock: int,
-        slots: int,
-        sockets: Sequence[int],
         found: int | None,
         verified: Sequence[str],
     ) -> None:
-        """``text`` of the configuration; ``lock``, ``slots`` and ``sockets`` are descriptors; the rest: see Seat."""
-        for descriptor in (lock, slots, *sockets):
-            os.set_inheritable(descriptor, False)
+        """``text`` of the configuration; the rest: see Seat. The lock, the slots and the doors were handed to us."""
+        lock, slots, *sockets = self._channel.handed
         self._verified.update(verified)
         seat = Seat(
             workers=workers,
@@ -101,6 +99,7 @@ class Worker:
         node = Node(read_node(self._path, text), self._reactor, seat)
         node.hindered = STARTING
         await node.open()
+        gc.freeze()  # all this stays: no reply is to wait while the collector passes over it again
         self._node = node
         if self._serves:
             node.started()
@@ -200,6 +199,8 @@ def _die_with_the_supervisor(descriptor: int, ending: threading.Event) -> None:
 
 def work(path: Path, number: int, descriptor: int) -> None:
     """Be a worker until told to stop."""
+    with suppress(OSError):  # a name of its own in `ps` and `top`, where the system lets us
+        Path("/proc/self/comm").write_text(NAME)
     from twisted.internet import reactor
 
     running: Any = reactor

@@ -164,9 +164,9 @@ def child_of(request: dict[str, Any], hold: int) -> None:
     os.close(hold)
     CONTROLS[request["control"]]()
     if request["control"] != "none":
-        from gateway.workers import child
+        from gateway.workers import birth
 
-        child.PROGRAM = ("-P", __file__, request["control"])  # type: ignore[assignment]
+        birth.PROGRAM = ("-P", __file__, request["control"])  # type: ignore[assignment]
     sys.argv = ["gateway", *request["words"]]
 
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
+from gateway.workers.worker import NAME
 from tests.campaign.nursery import Child, Twistd, nursery
 from tests.campaign.signing import Account, Client
 
@@ -156,12 +157,14 @@ class Subject:
 
     def strangers(self) -> list[int]:
         """Workers of this folder's gateway, of whom the one that runs now knows nothing."""
-        ours, mark = self.workers(), os.fsencode(self.folder / "tahoe.cfg")
+        ours, mark = self.workers(), os.path.realpath(self.folder / "data" / "gateway.lock")
         found = []
         for each in Path("/proc").iterdir():
             if each.name.isdigit() and int(each.name) not in (self.pid, *ours):
                 with suppress(OSError):
-                    if mark in (each / "cmdline").read_bytes().split(b"\0"):  # that of a zombie is empty
+                    if (each / "comm").read_text().strip() == NAME and mark in _opened(
+                        each
+                    ):  # a zombie has nothing open
                         found.append(int(each.name))
         return found
 
@@ -252,6 +255,11 @@ class Subject:
         line = self._strace.stderr.readline()
         if "attached" not in line:
             raise Broken(f"strace: {line}")
+
+
+def _opened(process: Path) -> set[str]:
+    """Its open files, ``process`` as /proc shows it."""
+    return {os.readlink(each) for each in (process / "fd").iterdir()}
 
 
 def counts(log: str) -> dict[str, int]:

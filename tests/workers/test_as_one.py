@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import os
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from gateway.testing.server import LiveGateway
 from tests.campaign.signing import Answer, Client
@@ -18,7 +20,7 @@ CLIENTS = 64
 ROUNDS = 200 if os.environ.get("GATEWAY_LONG") else 40
 
 
-def test_of_many_conditional_writes_one_wins(crew: Crew, record_property: Callable[[str, object], None]) -> None:
+def test_of_many_conditional_writes_one_wins(crew: Crew, capsys: pytest.CaptureFixture[str]) -> None:
     """64 clients at two processes at the same moment: half of the rounds make a key, the others replace it."""
     clients = [crew.client() for _ in range(CLIENTS)]
     clients[0].ask("PUT", "/attic")
@@ -43,10 +45,11 @@ def test_of_many_conditional_writes_one_wins(crew: Crew, record_property: Callab
             winners.append(won.headers["x-amz-request-id"])
     wait("the lines", lambda: sum(crew.answered("PutObject").values()) >= asked - 1)
     pid_of = {str(row["request_id"]): int(str(row["pid"])) for row in crew.access()}
-    won_by = Counter(pid_of[winner] for winner in winners)
-    record_property("asked", dict(crew.answered("PutObject")))
-    record_property("won", dict(won_by))
-    assert set(crew.answered("PutObject")) == set(crew.pids()), crew.answered("PutObject")
+    answered, won_by = crew.answered("PutObject"), Counter(pid_of[winner] for winner in winners)
+    with capsys.disabled():
+        asked_of = ", ".join(f"{pid} answered {count}, won {won_by[pid]}" for pid, count in answered.items())
+        sys.stdout.write(f"\n{ROUNDS} rounds, {CLIENTS} clients; by pid: {asked_of}  ")
+    assert set(answered) == set(crew.pids()), answered
     assert len(won_by) == 2, won_by  # each of them beat the other
 
 

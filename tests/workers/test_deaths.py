@@ -27,6 +27,7 @@ from twisted.internet.defer import Deferred
 from gateway.node import lock
 from gateway.node.lock import DataInUse, DataLock
 from gateway.testing.server import LiveGateway
+from gateway.workers import birth
 from gateway.workers.child import Child
 from gateway.workers.worker import ORPHANED
 from tests.authority import Authority
@@ -109,8 +110,7 @@ async def test_one_that_dies_at_its_first_step_is_told_as_any_other(monkeypatch:
 
     monkeypatch.setattr(process, "registerReapProcessHandler", dies_first)
     ended: Deferred[Child] = Deferred()
-    child = Child(reactor, Path("tahoe.cfg"), 0, [], {}, ended.callback)
-    assert child.pid > 0
+    child = Child(reactor, 0, birth.program(Path("tahoe.cfg"), 0), {}, ended.callback)
     assert await ended is child
     assert child.how == "signal SIGKILL"
 
