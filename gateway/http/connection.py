@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.http.front import Front
 
 READ_SMALL = 64 * 1024
-READ_LARGE = 256 * 1024  # bytes that one recv takes while a large body comes
+READ_LARGE = 512 * 1024  # bytes that one recv takes while a large body comes
 MOST_PENDING = 64 * 1024  # pipelined bytes that may wait behind a running call
 TLS_HANDSHAKE = 0x16  # the first byte of a ClientHello
 NO_HEAD = Head("-", "/", "", {}, 0, False, False, False, 0)

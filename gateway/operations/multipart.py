@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from gateway.errors import BackendError, S3Error
 from gateway.model import (
+    Body,
     Bucket,
     ChosenPart,
     CompleteMPURequest,
@@ -28,7 +29,7 @@ from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
 from gateway.operations.get import checksum_headers
 from gateway.operations.manifest import beside, describe
 from gateway.operations.xml_body import Digest, read_xml
-from gateway.streams import Intake, Measured
+from gateway.streams import Intake
 from gateway.verifier import VerifiedCall
 from gateway.wire import checksums, conditions, request, xml_read, xml_write
 
@@ -96,8 +97,7 @@ async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
     if intake.size is None:
         raise S3Error("MissingContentLength")
     await intake.prove_empty()
-    measured = Measured(intake)
-    receipt = await send_part(gateway, upload, number, measured, intake.size)
+    receipt = await send_part(gateway, upload, number, intake, intake.size)
     await gateway.catalogue.uploads.put_part(
         upload.id,
         UploadedPart(
@@ -106,7 +106,7 @@ async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
             stored=intake.size,
             etag=intake.etag,
             receipt=receipt,
-            crcs=measured.crcs(),
+            crcs=intake.crcs(),
             modified=gateway.clock(),
             checksums=intake.checksums,
         ),
@@ -127,7 +127,7 @@ def _check_promised(upload: Upload, algorithm: str) -> None:
         )
 
 
-async def send_part(gateway: Gateway, upload: Upload, number: int, body: Measured, size: int) -> str:
+async def send_part(gateway: Gateway, upload: Upload, number: int, body: Body, size: int) -> str:
     """Give a part to the backend; its receipt. NoSuchUpload where the upload ended meanwhile, whatever that broke."""
     location = gateway.location(upload.location)
     largest = location.capabilities.largest_part

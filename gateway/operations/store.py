@@ -29,7 +29,7 @@ from gateway.model import (
 from gateway.operations.gateway import Gateway
 from gateway.operations.manifest import MANIFEST, OWN_BLOB, Manifest, beside, blob_of
 from gateway.plugins.location import Location
-from gateway.streams import Cut, Measured
+from gateway.streams import Cut, Intake, Measured
 from gateway.verifier import VerifiedCall
 
 log = Logger()
@@ -96,7 +96,7 @@ async def keep_manifest(gateway: Gateway, location: Location, manifest: Manifest
 async def _put(
     gateway: Gateway, location: Location, name: str, body: Body, size: int, metadata: Mapping[str, str]
 ) -> Piece:
-    measured = Measured(body)
+    measured = body if isinstance(body, Intake) else Measured(body)
     try:
         await location.put(PutRequest(name=name, body=measured, size=size, metadata=metadata))
     except BaseException:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
@@ -22,18 +24,24 @@ _FEW = 8  # bodies; while more are hashed, threads have enough to do, and what e
 class Digests:
     """Several digests over the same bytes. ``await add(chunk)`` in order, then ``await finish()``.
 
-    A batch is hashed in a thread while the next one is collected; where few bodies come, one more waits, so that the
-    thread need not. ``running`` counts the batches of this process that are with a thread, or wait for one.
+    A batch is hashed in a thread while the next one is collected. Where few bodies come, one more waits, and the thread
+    takes it by itself, for between two batches it would else wait for the reactor's. ``blocks``: the CRCs of the body's
+    blocks are taken as well, while its bytes are in the processor's cache. ``running`` counts the bodies of this
+    process that are with a thread, or wait for one.
     """
 
     running: ClassVar[int] = 0
 
-    def __init__(self, algorithms: Iterable[str], size: int | None) -> None:
+    def __init__(self, algorithms: Iterable[str], size: int | None, blocks: checksums.BlockCrcs | None = None) -> None:
         self._digests = {name: checksums.new(name) for name in algorithms}
+        self._all: list[checksums.Digest | checksums.BlockCrcs] = [*self._digests.values()]
+        if blocks is not None:
+            self._all.append(blocks)
         self._inline = size is not None and size <= _INLINE
         self._collected: list[bytes] = []
         self._held = 0
         self._batches: deque[list[bytes]] = deque()  # the first one is with the thread
+        self._busy = False
         self._fault: Failure | None = None
         self._waiter: Deferred[None] | None = None
         self.count = 0
@@ -60,27 +68,41 @@ class Digests:
         return {name: digest.digest() for name, digest in self._digests.items()}
 
     def _update(self, chunks: list[bytes]) -> None:
-        for digest in self._digests.values():
-            for chunk in chunks:
-                digest.update(chunk)
+        for chunk in chunks:
+            for each in self._all:
+                each.update(chunk)
 
     def _hand_over(self) -> None:
         self._batches.append(self._collected)
         self._collected, self._held = [], 0
-        if len(self._batches) == 1:
+        if not self._busy:
             self._start()
 
     def _start(self) -> None:
+        self._busy = True
         Digests.running += 1
-        deferToThread(self._update, self._batches[0]).addBoth(self._came_back)
+        deferToThread(self._work).addBoth(self._left)
 
-    def _came_back(self, outcome: Failure | None) -> None:
+    def _work(self) -> None:
+        """In a thread: hash what waits. Where many bodies come nothing does, so that each gets its turn."""
+        while True:
+            self._update(self._batches[0])
+            self._batches.popleft()
+            if not self._batches:
+                return
+            cast(IReactorFromThreads, reactor).callFromThread(self._go_on)
+
+    def _left(self, outcome: Failure | None) -> None:
+        """The thread is gone. What came for it since then asks for one again."""
         Digests.running -= 1
-        self._batches.popleft()
+        self._busy = False
         if outcome is not None:
             self._fault = outcome
         elif self._batches:
             self._start()
+        self._go_on()
+
+    def _go_on(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.called:
             waiter.callback(None)

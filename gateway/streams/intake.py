@@ -46,7 +46,8 @@ class Intake:
         self.promised = self._expected.algorithm
         self.kept = {self.promised or _DEFAULT_CHECKSUM, also} - {""}
         algorithms = {"MD5", *self.kept} | ({"SHA256"} if payload.sha256 is not None else set())
-        self._digests = Digests(algorithms, self.size)
+        self._blocks = checksums.BlockCrcs()
+        self._digests = Digests(algorithms, self.size, self._blocks)
         self._proved = False
         self.etag = ""
         self.checksums: Mapping[str, str] = {}
@@ -71,6 +72,10 @@ class Intake:
     def md5(self) -> str:
         """In hex, after the end."""
         return self.etag
+
+    def crcs(self) -> bytes:
+        """A CRC32C for each started MiB, as Measured has them; after the end."""
+        return self._blocks.crcs()
 
     @property
     def count(self) -> int:

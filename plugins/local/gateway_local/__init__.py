@@ -47,7 +47,7 @@ from gateway_local.folder import Folder
 from gateway_local.names import refuses, segments
 from gateway_local.rowfile import FILE, LARGEST, Row, fresh
 from gateway_local.rows import Rows
-from gateway_local.threadwork import Threads
+from gateway_local.threadwork import Behind, Threads
 
 __all__ = ["LocalBackend", "refuses"]
 
@@ -148,6 +148,7 @@ class LocalBackend:
         draw = secrets.token_bytes(DRAW)
         chunks: list[bytes] = []
         size = written = 0
+        writing = Behind(self._writing)
         try:
             async for chunk in request.body:
                 chunks.append(chunk)
@@ -155,16 +156,18 @@ class LocalBackend:
                 if size > request.size:
                     break
                 if size < request.size and (size - written >= _BATCH or len(chunks) >= _PIECES):
-                    work = self._writing(draft.write, chunks, more=True)
-                    await work
-                    if work.cancelled:
-                        raise CancelledError()
+                    await writing.call(draft.write, chunks, more=True)
+                    if not written:
+                        await writing.ended()  # this one opened the file: who is refused hears it now
                     chunks, written = [], size
             _check_size(request, size)
+            await writing.ended()
             chunks.append(footer(size, draw, request.metadata))
             status = await self._writing(self._files.finish, request.name, draft, chunks, request.if_absent)
         except BaseException:
-            with suppress(BackendError):  # what went wrong first is what counts
+            with suppress(BackendError, CancelledError):  # what went wrong first is what counts
+                await writing.ended()
+            with suppress(BackendError):
                 await self._writing(draft.discard)
             raise
         return PutResult(fingerprint(status.st_mtime_ns, status.st_size, draw))  # as above

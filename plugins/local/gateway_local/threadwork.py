@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -85,3 +85,24 @@ class Threads:
         else:
             work.errback(BackendDown("this location is not open"))
         return work
+
+
+class Behind:
+    """Calls in threads, one at a time and in order, each while its caller already prepares the next one."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._work: ThreadWork[object] | None = None
+
+    async def call(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Start it once the one before has ended. Raises what ``ended`` does."""
+        await self.ended()
+        self._work = self._threads(call, *args, **kwargs)
+
+    async def ended(self) -> None:
+        """Wait for the one that runs. Raises what it did, and CancelledError where its caller was cancelled."""
+        work, self._work = self._work, None
+        if work is not None:
+            await work
+            if work.cancelled:
+                raise CancelledError()

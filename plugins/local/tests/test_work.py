@@ -107,6 +107,54 @@ async def test_a_put_cancelled_while_it_writes_waits_and_leaves_nothing(
         await local.head(HeadRequest(name="a/b"))
 
 
+class Source:
+    """BIG in chunks of 64 KiB, which tells how much was ``given``, and raises ``fault`` after ``good`` bytes."""
+
+    def __init__(self, good: int = len(BIG), fault: Exception | None = None) -> None:
+        self.given = 0
+        self.body = StreamBody(self._chunks(good, fault), len(BIG), lambda: None)
+
+    async def _chunks(self, good: int, fault: Exception | None) -> Any:
+        for at in range(0, good, 65536):
+            self.given = min(at + 65536, good)
+            yield BIG[at : self.given]
+        if fault is not None:
+            raise fault
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_next_write_is_gathered_while_one_runs_and_no_more_than_that(
+    local: Any, recorder: Any, ways: Any
+) -> None:
+    gate, source = Gate(recorder, "writev", 1), Source()
+    work = ensureDeferred(local.put(PutRequest(name="a/b", body=source.body, size=len(BIG))))
+    await gate.reached
+    assert await still_waiting(work)
+    assert source.given == 3 * 1024 * 1024  # written, being written, gathered
+    gate.opened.set()
+    await work
+    assert await ways.get(local, "a/b") == BIG
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in a chunk", "at the end"])
+@pytest_twisted.ensureDeferred
+async def test_a_body_that_fails_while_a_write_runs_waits_for_it_and_leaves_nothing(
+    local: Any, recorder: Any, ways: Any, path: Path, late: bool
+) -> None:
+    descriptors = ways.descriptors(path)
+    fault = None if late else OSError(5, "the client's own")
+    gate, source = Gate(recorder, "writev", 1), Source(2_500_000, fault)
+    work = ensureDeferred(local.put(PutRequest(name="a/b", body=source.body, size=len(BIG))))
+    await gate.reached
+    assert await still_waiting(work)
+    assert source.given == 2_500_000
+    gate.opened.set()
+    with pytest.raises(BackendDown if late else OSError, match="promised" if late else "own"):
+        await work
+    assert ways.files(path) == []
+    assert ways.descriptors(path) == descriptors
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_put_cancelled_while_its_body_waits_leaves_nothing(local: Any, ways: Any, path: Path) -> None:
     descriptors = ways.descriptors(path)
