@@ -36,7 +36,7 @@ test-long: .make/test .make/servers .make/docs
 	@.ci/promtool .make/promtool || echo "promtool: apt-get download prometheus does not give it" >>.make/missing
 	@status=0; GATEWAY_LONG=1 $(PYTEST) $(TESTS) || status=$$?; .ci/missing .make/missing || status=1; exit $$status
 
-# Kills, power loss and checked histories, for an hour or two; draws docs/durability.md.
+# Kills, power loss, failing disks, copies and checked histories, for three hours or four; draws docs/durability.md.
 # CAMPAIGN="--share 0.05 kills" does less.
 CAMPAIGN ?=
 campaign: .make/test
