@@ -158,13 +158,13 @@ class Subject:
     def strangers(self) -> list[int]:
         """Workers of this folder's gateway, of whom the one that runs now knows nothing."""
         ours, mark = self.workers(), os.path.realpath(self.folder / "data" / "gateway.lock")
+        config = os.fsencode(self.folder / "tahoe.cfg")
         found = []
         for each in Path("/proc").iterdir():
             if each.name.isdigit() and int(each.name) not in (self.pid, *ours):
-                with suppress(OSError):
-                    if (each / "comm").read_text().strip() == NAME and mark in _opened(
-                        each
-                    ):  # a zombie has nothing open
+                with suppress(OSError):  # a zombie has nothing open, and no words
+                    late = config in (each / "cmdline").read_bytes().split(b"\0")
+                    if late or ((each / "comm").read_text().strip() == NAME and mark in _opened(each)):
                         found.append(int(each.name))
         return found
 
