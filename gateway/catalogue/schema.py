@@ -181,4 +181,19 @@ ALTER TABLE versions ADD COLUMN xxhash3 TEXT;
 ALTER TABLE versions ADD COLUMN xxhash64 TEXT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CHANGES, _DAMAGE, _CHECKSUMS)
+_ENDS = """
+CREATE TRIGGER version_gone BEFORE DELETE ON versions BEGIN     -- what it had goes with it, in one statement
+    DELETE FROM pieces WHERE version = OLD.id;
+    DELETE FROM version_parts WHERE version = OLD.id;
+END;
+CREATE TRIGGER piece_gone AFTER DELETE ON pieces BEGIN          -- the blob is doomed with the last of its pieces
+    UPDATE blobs SET refs = refs - 1, doomed = CASE refs WHEN 1 THEN (SELECT epoch + 1 FROM about) END
+        WHERE location = (SELECT location FROM versions WHERE id = OLD.version) AND name = OLD.blob;
+END;
+DROP TRIGGER blob_doomed;
+CREATE TRIGGER blob_doomed AFTER UPDATE OF doomed ON blobs WHEN OLD.doomed IS NULL AND NEW.doomed IS NOT NULL BEGIN
+    UPDATE about SET live = live - 1, doomed = doomed + 1, epoch = NEW.doomed;
+END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CHANGES, _DAMAGE, _CHECKSUMS, _ENDS)

@@ -9,9 +9,8 @@ from typing import Any
 import apsw
 
 from gateway.catalogue.blobs import Pending
-from gateway.catalogue.buckets import check_bucket
 from gateway.catalogue.database import Database, first_row
-from gateway.catalogue.references import refer, unrefer
+from gateway.catalogue.references import refer
 from gateway.catalogue.rows import VERSION, checksum_columns, marks, pairs_of, text_of, version_of
 from gateway.errors import S3Error
 from gateway.model import NewVersion, PartFacts, Piece, Version
@@ -21,6 +20,11 @@ UNVERSIONED = "null"  # S3's version id in a bucket without versioning
 Check = Callable[[Version | None], None]
 
 _FIND = f"SELECT {VERSION} FROM current_versions c JOIN versions v ON v.id = c.version WHERE c.bucket = ? AND c.key = ?"
+# A row where there is the bucket, empty where the key has no version: one statement for what a commit must know first.
+_PLACE = (
+    f"SELECT {VERSION} FROM buckets b LEFT JOIN current_versions c ON c.bucket = b.id AND c.key = ?2"
+    " LEFT JOIN versions v ON v.id = c.version WHERE b.id = ?1"
+)
 
 
 class VersionGone(Exception):
@@ -143,8 +147,10 @@ def commit_version(connection: apsw.Connection, change: Change) -> Version:
     new = change.new
     if sum(piece.size for piece in new.pieces) != new.stored:
         raise ValueError(f"pieces of {sum(piece.size for piece in new.pieces)} bytes for a version of {new.stored}")
-    check_bucket(connection, new.bucket)
-    current = _current(connection, new.bucket, new.key)
+    row = first_row(connection, _PLACE, (new.bucket, new.key))
+    if row is None:
+        raise S3Error("NoSuchBucket")
+    current = None if row[0] is None else version_of(row)
     if change.check is not None:
         change.check(current)
     modified = change.now if current is None else max(change.now, round(current.modified * 1000))
@@ -152,7 +158,7 @@ def commit_version(connection: apsw.Connection, change: Change) -> Version:
     for piece in new.pieces:
         refer(connection, new.location, piece.blob, change.is_new)
     if current is not None:  # after the new references: a copy onto itself keeps its blobs
-        _remove_version(connection, current)
+        _remove_version(connection, current.id)
     connection.execute(
         "INSERT INTO current_versions (bucket, key, version) VALUES (?, ?, ?)"
         " ON CONFLICT (bucket, key) DO UPDATE SET version = excluded.version",
@@ -171,26 +177,20 @@ def _remove_current(connection: apsw.Connection, bucket_id: int, key: bytes, che
     if check is not None:
         check(current)
     if current is not None:
-        _remove_version(connection, current)
+        _remove_version(connection, current.id)
         connection.execute("DELETE FROM current_versions WHERE bucket = ? AND key = ?", (bucket_id, key))
     return current
 
 
-def _remove_version(connection: apsw.Connection, version: Version) -> None:
-    """THE one place where a version ends: its rows go, and its blobs lose a reference for each piece."""
-    blobs = connection.execute("DELETE FROM pieces WHERE version = ? RETURNING blob", (version.id,)).fetchall()
-    unrefer(connection, version.location, [str(blob) for (blob,) in blobs])
-    if version.part_count:
-        connection.execute("DELETE FROM version_parts WHERE version = ?", (version.id,))
-    connection.execute("DELETE FROM versions WHERE id = ?", (version.id,))
+def _remove_version(connection: apsw.Connection, version_id: int) -> None:
+    """THE one place where a version ends. Triggers take its pieces away, and from its blobs a reference for each."""
+    connection.execute("DELETE FROM versions WHERE id = ?", (version_id,))
 
 
 def drop_version(connection: apsw.Connection, version_id: int) -> None:
     """Remove a version by its number; its key has none then, unless another one is current."""
-    row = first_row(connection, f"SELECT {VERSION} FROM versions v WHERE v.id = ?", (version_id,))
-    if row is not None:
-        _remove_version(connection, version_of(row))
-        connection.execute("DELETE FROM current_versions WHERE version = ?", (version_id,))
+    _remove_version(connection, version_id)
+    connection.execute("DELETE FROM current_versions WHERE version = ?", (version_id,))
 
 
 _COLUMNS = VERSION.replace("v.", "").removeprefix("id, ")
@@ -226,10 +226,11 @@ def _insert(connection: apsw.Connection, new: NewVersion, modified: int) -> Vers
         "INSERT INTO pieces (version, at, number, blob, start, size, crcs) VALUES (?, ?, ?, ?, ?, ?, ?)",
         _piece_rows(sequence, new.pieces),
     )
-    connection.executemany(
-        "INSERT INTO version_parts (version, number, at, size, checksums) VALUES (?, ?, ?, ?, ?)",
-        _part_rows(sequence, new.parts),
-    )
+    if new.parts:
+        connection.executemany(
+            "INSERT INTO version_parts (version, number, at, size, checksums) VALUES (?, ?, ?, ?, ?)",
+            _part_rows(sequence, new.parts),
+        )
     return Version(
         id=sequence,
         bucket=new.bucket,
