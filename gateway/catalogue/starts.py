@@ -16,17 +16,17 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from zlib import crc32
 
 from gateway.catalogue.database import Database
+from gateway.model.record import record
 
 SLOTS = 4096  # for each process; a power of two
 _WIDTH = 8  # bytes: one store of the processor, so that nobody reads half a number
 _NOTHING = 0  # is under way; a number is told as itself + 1
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Start:
     """Where a write stands in the order."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import apsw
@@ -14,6 +13,7 @@ from gateway.catalogue.references import refer
 from gateway.catalogue.rows import VERSION, checksum_columns, marks, pairs_of, text_of, version_of
 from gateway.errors import S3Error
 from gateway.model import NewVersion, PartFacts, Piece, Version
+from gateway.model.record import record
 
 UNVERSIONED = "null"  # S3's version id in a bucket without versioning
 
@@ -31,7 +31,7 @@ class VersionGone(Exception):
     """The version was removed since it was found. Find again: there is a newer one, or none."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Change:
     """One commit inside a transaction: what to write, and which blob names are ours to bring to life."""
 

@@ -1,16 +1,17 @@
 """The one thread of a process that writes: changes that wait together are committed together.
 
-A commit costs a disk sync, so a group of up to 50 changes shares one. Each change runs in its own SAVEPOINT: one that
-raises leaves nothing and hurts no other. A change is answered on the reactor thread, and only after COMMIT returned;
-where COMMIT fails, every change of the group failed.
+A commit costs a disk sync, so a group of up to 50 changes shares one. A change that raises leaves nothing and hurts no
+other: nearly all that raise have written nothing yet. Where one has, the group is rolled back and done again, each
+change in a SAVEPOINT of its own. A change is answered on the reactor thread, and only after COMMIT returned; where
+COMMIT fails, every change of the group failed.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import apsw
@@ -40,6 +41,10 @@ def unreported(changes: int, seconds: float) -> None:
 
 class _GroupLost(Exception):
     """SQLite itself ended the transaction in the middle of a change."""
+
+
+class _Spoilt(Exception):
+    """A change raised after it had written something."""
 
 
 class _Answer(Deferred[Any]):
@@ -93,8 +98,8 @@ class Writer:
         self._condition = condition or Condition()
         self._examine = examine
         self._connection: apsw.Connection | None = None
-        self._waiting: deque[_Change] = deque()
-        self._wake = threading.Condition()
+        self._waiting: SimpleQueue[_Change | None] = SimpleQueue()  # None: the end
+        self._lock = threading.Lock()  # a change either begins or is withdrawn
         self._stopping: Deferred[None] | None = None
         self._thread = threading.Thread(target=self._run, name="catalogue-writer", daemon=True)
         self._thread.start()
@@ -102,43 +107,40 @@ class Writer:
     def submit(self, work: Work, *, counts: bool = True) -> Deferred[Any]:
         """Queue a change; fires with what ``work`` returns or raises. Raises CatalogueFault after ``stop``.
 
+        It may run twice: what it did the first time was rolled back then.
         ``counts``: it would be missed; what a process only notes of itself would not.
         """
         change = _Change(work, self._withdraw, counts=counts)
-        with self._wake:
-            if self._stopping is not None:
-                raise CatalogueFault("the catalogue is closed")
-            self._waiting.append(change)
-            self._wake.notify()
+        if self._stopping is not None:
+            raise CatalogueFault("the catalogue is closed")
+        self._waiting.put(change)
         return change.answer
 
     def stop(self) -> Deferred[None]:
         """Commit what waits, then end the thread; fires when it has ended."""
-        done: Deferred[None] = Deferred()
-        with self._wake:
-            if self._stopping is not None:
-                raise CatalogueFault("the catalogue is closed")
-            self._stopping = done
-            self._wake.notify()
-        return done
+        if self._stopping is not None:
+            raise CatalogueFault("the catalogue is closed")
+        self._stopping = Deferred()
+        self._waiting.put(None)
+        return self._stopping
 
     def _withdraw(self, change: _Change) -> bool:
-        with self._wake:
+        with self._lock:
             change.withdrawn = not change.begun
             return change.withdrawn
 
     def _take(self, *, wait: bool) -> _Change | None:
-        """The next change, None where there is none (``wait``: only when stopping)."""
-        with self._wake:
-            while True:
-                while self._waiting:
-                    change = self._waiting.popleft()
+        """The next change, None where there is none (``wait``: only at the end)."""
+        try:
+            while (change := self._waiting.get(wait)) is not None:
+                with self._lock:
                     if not change.withdrawn:
                         change.begun = True
                         return change
-                if not wait or self._stopping is not None:
-                    return None
-                self._wake.wait()
+            self._waiting.put(None)  # the end of a group is seen once more, as that of the thread
+        except Empty:
+            pass
+        return None
 
     def _run(self) -> None:
         while (first := self._take(wait=True)) is not None:
@@ -153,7 +155,7 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many changes wait for a commit to begin."""
-        return len(self._waiting)
+        return self._waiting.qsize()
 
     def _tell(self, outcomes: list[tuple[_Change, Any]], seconds: float) -> None:
         self.report(len(outcomes), seconds)
@@ -164,13 +166,19 @@ class Writer:
         """Run changes from ``first`` on in one transaction; each with its result or its Failure."""
         outcomes: list[tuple[_Change, Any]] = []
         change: _Change | None = first
+        run = self._one
         try:
             connection = self._open()
             before, changes = connection.total_changes(), 0
             connection.execute("BEGIN IMMEDIATE")
             while change is not None:
                 outcomes.append((change, None))  # its place is taken first: a lost group fails this one too
-                outcomes[-1] = (change, self._one(connection, change.work))
+                try:
+                    outcomes[-1] = (change, run(connection, change.work))
+                except _Spoilt:
+                    run = self._in_savepoint
+                    connection.execute("ROLLBACK; BEGIN IMMEDIATE")
+                    outcomes[:] = [(each, run(connection, each.work)) for each, _ in outcomes]
                 change = self._take(wait=False) if len(outcomes) < GROUP else None
             if self._witness and connection.total_changes() > before and any(done.counts for done, _ in outcomes):
                 changes = count(connection)
@@ -206,19 +214,35 @@ class Writer:
         self._condition.met(cause)
 
     def _one(self, connection: apsw.Connection, work: Work) -> Any:
-        """What one change returns, or its Failure after everything it did was rolled back."""
-        connection.execute("SAVEPOINT change")
+        """What one change returns, or its Failure where it wrote nothing. Raises _Spoilt where it did, _GroupLost."""
+        before = connection.total_changes()
         try:
-            value = work(connection)
+            return work(connection)
         except BaseException as fault:  # not swallowed: the change's caller is answered with it
             if not connection.in_transaction:
                 raise _GroupLost from fault
-            connection.execute("ROLLBACK TO change; RELEASE change")
-            if is_suspicious(fault):
-                self._condition.met(fault)
-            return _failure(fault)
+            if connection.total_changes() != before:
+                raise _Spoilt from fault
+            return self._failed(fault)
+
+    def _in_savepoint(self, connection: apsw.Connection, work: Work) -> Any:
+        """What one change returns, or its Failure after everything it did was rolled back."""
+        connection.execute("SAVEPOINT change")
+        outcome: Any
+        try:
+            outcome = work(connection)
+        except BaseException as fault:  # not swallowed: the change's caller is answered with it
+            if not connection.in_transaction:
+                raise _GroupLost from fault
+            connection.execute("ROLLBACK TO change")
+            outcome = self._failed(fault)
         connection.execute("RELEASE change")
-        return value
+        return outcome
+
+    def _failed(self, fault: BaseException) -> Failure:
+        if is_suspicious(fault):
+            self._condition.met(fault)
+        return _failure(fault)
 
     def _drop_connection(self) -> None:
         """Closing rolls back what is not committed."""

@@ -63,7 +63,8 @@ async def copy_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | Non
             )
         pieces = await gateway.catalogue.versions.pieces(source.version.id, 0, new.stored)
         if wanted in ("", *new.checksums) and new.location == where.location:
-            version = await commit(gateway, store.Kept(tuple(piece for _, piece in pieces), new.size), new, call)
+            kept = store.Kept(tuple(piece for _, piece in pieces), new.size)
+            version = await commit(gateway, kept, replace(new, pieces=kept.pieces), call)
         else:
             version = await _read_through(gateway, call, where, new, pieces, wanted)
     finally:
@@ -120,7 +121,7 @@ async def _read_through(
         if wanted:
             digests = {wanted: checksums.encode(tally.results[wanted])}
             new = replace(new, checksums=digests, checksum_type=checksums.FULL_OBJECT)
-        return await commit(gateway, kept, replace(new, location=target.name), call, manifest)
+        return await commit(gateway, kept, replace(new, location=target.name, pieces=kept.pieces), call, manifest)
 
 
 def _directive(headers: Mapping[str, str], what: str) -> str:

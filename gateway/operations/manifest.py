@@ -12,21 +12,23 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from gateway.catalogue.starts import Start
 from gateway.model import NOTHING, Bucket, Capabilities, Content, NewVersion, PartFacts, Piece
 from gateway.model.bodies import no_pairs
+from gateway.model.record import record
 from gateway.operations.gateway import Gateway
 from gateway.seal import Seal, SealBroken
 
 MANIFEST = "manifest"  # the metadata's one name
 OWN_BLOB = "blob"  # its value where the blob's bytes are the manifest
 LARGEST = 64 * 1024**2  # ten thousand parts of 5 GiB with a CRC per MiB
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # made once: json.dumps makes one for each text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What is known of an object when its write begins; in ``whole`` all of it, where it is known.
 
@@ -150,7 +152,7 @@ def _text(manifest: Manifest) -> bytes:
         "whole": None if manifest.whole is None else _whole(manifest.whole),
     }
     facts |= {name: value for name, value in optional.items() if value}
-    return json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
+    return _JSON.encode(facts).encode()
 
 
 def _whole(new: NewVersion) -> dict[str, object]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gateway.model import Bucket, NewVersion, Reply, Version
 from gateway.operations import store
 from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
@@ -47,7 +45,7 @@ async def _write(gateway: Gateway, call: VerifiedCall, bucket: Bucket, intake: I
         size=kept.size,
         stored=kept.size,
         etag=intake.etag,
-        pieces=(),
+        pieces=kept.pieces,
         content=manifest.content,
         checksums=intake.checksums,
         checksum_type="FULL_OBJECT",
@@ -64,7 +62,6 @@ async def commit(
     commit is refused, what was kept for it is nobody's and goes (blobs that others refer to stay).
     """
     headers, catalogue = call.route.headers, gateway.catalogue
-    new = replace(new, pieces=kept.pieces)
 
     def check(current: Version | None) -> None:
         conditions.check_write(headers, current)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from twisted.logger import Logger
 
@@ -26,6 +26,7 @@ from gateway.model import (
     Upload,
     UploadPartRequest,
 )
+from gateway.model.record import record
 from gateway.operations.gateway import Gateway
 from gateway.operations.manifest import MANIFEST, OWN_BLOB, Manifest, beside, blob_of
 from gateway.plugins.location import Location
@@ -38,7 +39,7 @@ LARGEST_BODY = 5 * 1024**3  # S3: one PutObject or UploadPart carries at most 5 
 _UNSIZED_PART = 8 * 1024**2
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Kept:
     """Bytes that are safe in a location. ``upload``: the row of the unseen upload that made them, or "".
 
