@@ -182,6 +182,12 @@ ALTER TABLE versions ADD COLUMN xxhash64 TEXT;
 """
 
 _ENDS = """
+CREATE TRIGGER version_replaced AFTER UPDATE OF version ON current_versions BEGIN
+    DELETE FROM versions WHERE id = OLD.version;
+END;
+CREATE TRIGGER version_removed AFTER DELETE ON current_versions BEGIN
+    DELETE FROM versions WHERE id = OLD.version;
+END;
 CREATE TRIGGER version_gone BEFORE DELETE ON versions BEGIN     -- what it had goes with it, in one statement
     DELETE FROM pieces WHERE version = OLD.id;
     DELETE FROM version_parts WHERE version = OLD.id;

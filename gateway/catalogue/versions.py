@@ -157,8 +157,7 @@ def commit_version(connection: apsw.Connection, change: Change) -> Version:
     version = _insert(connection, new, modified)
     for piece in new.pieces:
         refer(connection, new.location, piece.blob, change.is_new)
-    if current is not None:  # after the new references: a copy onto itself keeps its blobs
-        _remove_version(connection, current.id)
+    # A trigger ends the version that is replaced: after the new references, for a copy onto itself keeps its blobs.
     connection.execute(
         "INSERT INTO current_versions (bucket, key, version) VALUES (?, ?, ?)"
         " ON CONFLICT (bucket, key) DO UPDATE SET version = excluded.version",
@@ -177,20 +176,14 @@ def _remove_current(connection: apsw.Connection, bucket_id: int, key: bytes, che
     if check is not None:
         check(current)
     if current is not None:
-        _remove_version(connection, current.id)
         connection.execute("DELETE FROM current_versions WHERE bucket = ? AND key = ?", (bucket_id, key))
     return current
 
 
-def _remove_version(connection: apsw.Connection, version_id: int) -> None:
-    """THE one place where a version ends. Triggers take its pieces away, and from its blobs a reference for each."""
-    connection.execute("DELETE FROM versions WHERE id = ?", (version_id,))
-
-
 def drop_version(connection: apsw.Connection, version_id: int) -> None:
     """Remove a version by its number; its key has none then, unless another one is current."""
-    _remove_version(connection, version_id)
     connection.execute("DELETE FROM current_versions WHERE version = ?", (version_id,))
+    connection.execute("DELETE FROM versions WHERE id = ?", (version_id,))  # where another one is current
 
 
 _COLUMNS = VERSION.replace("v.", "").removeprefix("id, ")
