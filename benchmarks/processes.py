@@ -47,6 +47,15 @@ def processor(pid: int, *, user: bool = True) -> float:
     return ticks / _TICK
 
 
+def threads(pid: int) -> dict[int, float]:
+    """Seconds of processor time that each thread of a process and its children used, by the thread's id."""
+    return {
+        int(task.name): int(_text(f"{task}/schedstat").split()[0]) / 1e9
+        for each in family(pid)
+        for task in Path(f"/proc/{each}/task").iterdir()
+    }
+
+
 def age(pid: int) -> float:
     """Seconds since a process began, to a hundredth."""
     begun = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / _TICK

@@ -2,8 +2,8 @@
 
 py-spy looks at what the gateway's threads do some hundred times a second while it serves; each look is charged to the
 innermost function of ours on the stack, so a room pays for the library that it calls. What is shared out is the
-processor time of the gateway's processes, the kernel's part of it included, measured without py-spy. A thread that
-waits for the disk looks busy, so of a PUT read only what does not sync.
+processor time of each thread of the gateway's, the kernel's part of it included, measured without py-spy. A thread that
+waits for the disk looks busy, so a COMMIT takes too much of its own thread's time, and of no other's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,12 @@ from pathlib import Path
 from benchmarks import client
 from benchmarks.kinds import fill, kinds
 from benchmarks.presign import Signer
-from benchmarks.processes import processor
+from benchmarks.processes import processor, threads
 from benchmarks.servers import Missing, Server, gateway
 
 RATE = 400  # looks a second
 _FRAME = re.compile(r"^(?P<function>.+) \((?P<file>[^()]*):(?P<line>\d+)\)$")
+_THREAD = re.compile(r"thread \((\w+)\)")
 _OURS = re.compile(r"(?:^|/)(?:gateway/(?P<room>\w+)|(?P<plugin>gateway_\w+))(?:\.py|/)(?P<rest>.*)$")
 # A thread that waits is no cost; py-spy takes some of them for busy.
 _WAITS = re.compile(r"^(?:\w+\.)?(?:doPoll|wait|_wait_for_tstate_lock) ")
@@ -52,18 +53,17 @@ def look(server: Server, name: str, seconds: float) -> Where:
         return len(client.drive(server.endpoint, kind.requests, seconds=length, bodiless=bodiless).latencies)
 
     drive(1)
-    before, kernel = processor(server.pid), processor(server.pid, user=False)
+    before, kernel, spent = processor(server.pid), processor(server.pid, user=False), threads(server.pid)
     count = drive(seconds)
     total = (processor(server.pid) - before) / count * 1e6
     kernel = (processor(server.pid, user=False) - kernel) / count * 1e6
-    rooms, functions = charge(_looks(server.pid, seconds, lambda: drive(seconds + 1)))
-    looks = sum(rooms.values())
-    return Where(
-        total,
-        kernel,
-        {room: total * seen / looks for room, seen in rooms.most_common()},
-        {function: total * seen / looks for function, seen in functions.most_common()},
-    )
+    each = {str(id_): (now - spent.get(id_, 0.0)) / count * 1e6 for id_, now in threads(server.pid).items()}
+    rooms, functions = charge(_looks(server.pid, seconds, lambda: drive(seconds + 1)), each)
+    return Where(total, kernel, _dearest(rooms), _dearest(functions))
+
+
+def _dearest(costs: Mapping[str, float]) -> dict[str, float]:
+    return dict(sorted(costs.items(), key=lambda item: -item[1]))
 
 
 def _looks(pid: int, seconds: float, drive: object) -> str:
@@ -73,7 +73,7 @@ def _looks(pid: int, seconds: float, drive: object) -> str:
     assert callable(drive)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "raw"
-        words = [str(program), "record", "--format", "raw", "--subprocesses", "--rate", str(RATE)]
+        words = [str(program), "record", "--format", "raw", "--subprocesses", "--threads", "--rate", str(RATE)]
         words += ["--duration", f"{seconds:.0f}", "--pid", str(pid), "--output", str(out)]
         spy = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while spy.poll() is None:
@@ -83,15 +83,23 @@ def _looks(pid: int, seconds: float, drive: object) -> str:
         return out.read_text()
 
 
-def charge(raw: str) -> tuple[Counter[str], Counter[str]]:
-    """Looks by room and by function. ``raw``: py-spy's lines, outermost frame first, then how often it was seen."""
-    rooms: Counter[str] = Counter()
-    functions: Counter[str] = Counter()
+def charge(raw: str, spent: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """What the threads ``spent``, shared out by room and by function: each look at a thread is worth the same.
+
+    ``raw``: py-spy's lines, process, thread, frames from the outermost on, then how often that was seen.
+    """
+    seen = []
     for text in raw.splitlines():
-        stack, _, times = text.rpartition(" ")
-        frames = stack.split(";")
-        if _WAITS.match(frames[-1]):
-            continue
+        stack, _, often = text.rpartition(" ")
+        thread, frames = _THREAD.search(stack), stack.split(";")
+        if thread and not _WAITS.match(frames[-1]):
+            seen.append((thread[1], frames, int(often)))
+    looks: Counter[str] = Counter()
+    for thread_id, _, times in seen:
+        looks[thread_id] += times
+    rooms: dict[str, float] = defaultdict(float)
+    functions: dict[str, float] = defaultdict(float)
+    for thread_id, frames, times in seen:
         room, function = LIBRARIES, frames[-1].partition(" (")[0]
         for frame in reversed(frames):
             parsed = _FRAME.match(frame)
@@ -100,8 +108,9 @@ def charge(raw: str) -> tuple[Counter[str], Counter[str]]:
                 room = ours["room"] or ours["plugin"]
                 function = f"{parsed['file'][ours.start() :].lstrip('/')}:{parsed['function']}"
                 break
-        rooms[room] += int(times)
-        functions[function] += int(times)
+        cost = spent.get(thread_id, 0.0) * times / looks[thread_id]
+        rooms[room] += cost
+        functions[function] += cost
     return rooms, functions
 
 

@@ -112,15 +112,15 @@ def test_a_reply_that_is_no_success_is_no_measurement() -> None:
 
 def test_looks_are_charged_to_the_innermost_room_of_ours() -> None:
     raw = """\
-thread (0x1);run (twisted/base.py:1);answer (/x/gateway/gate.py:3);route (/x/gateway/wire/route.py:9);sub (re.py:4) 6
-thread (0x1);run (twisted/base.py:1);in_reactor (/x/gateway/cli/offline.py:3);write (twisted/tcp.py:9) 3
-thread (0x2);work (twisted/threads.py:1);read (/x/plugins/local/gateway_local/folder.py:5) 2
-thread (0x2);work (twisted/threads.py:1);Condition.wait (threading.py:5) 50
+process 7;thread (71): Main;answer (/x/gateway/gate.py:3);route (/x/gateway/wire/route.py:9);sub (r.py:4) 6
+process 7;thread (71): Main;run (tx.py:1);in_reactor (/x/gateway/cli/offline.py:3);write (twisted/tcp.py:9) 3
+process 7;thread (72): pool;work (twisted/threads.py:1);read (/x/plugins/local/gateway_local/folder.py:5) 2
+process 7;thread (72): pool;work (twisted/threads.py:1);Condition.wait (threading.py:5) 50
 """
-    rooms, functions = where.charge(raw)
-    assert rooms == {"wire": 6, where.LIBRARIES: 3, "gateway_local": 2}
-    assert functions["gateway/wire/route.py:route"] == 6
-    assert functions["gateway_local/folder.py:read"] == 2
+    rooms, functions = where.charge(raw, {"71": 90.0, "72": 10.0})
+    assert rooms == {"wire": 60.0, where.LIBRARIES: 30.0, "gateway_local": 10.0}
+    assert functions["gateway/wire/route.py:route"] == 60.0
+    assert functions["gateway_local/folder.py:read"] == 10.0
 
 
 def line(name: str, more: bool | None, figures: dict[str, float], **variants: float) -> dict[str, Any]:
