@@ -22,7 +22,7 @@ Check = Callable[[Version | None], None]
 _FIND = f"SELECT {VERSION} FROM current_versions c JOIN versions v ON v.id = c.version WHERE c.bucket = ? AND c.key = ?"
 # A row where there is the bucket, empty where the key has no version: one statement for what a commit must know first.
 _PLACE = (
-    f"SELECT {VERSION} FROM buckets b LEFT JOIN current_versions c ON c.bucket = b.id AND c.key = ?2"
+    f"SELECT v.modified, {VERSION} FROM buckets b LEFT JOIN current_versions c ON c.bucket = b.id AND c.key = ?2"
     " LEFT JOIN versions v ON v.id = c.version WHERE b.id = ?1"
 )
 
@@ -150,11 +150,9 @@ def commit_version(connection: apsw.Connection, change: Change) -> Version:
     row = first_row(connection, _PLACE, (new.bucket, new.key))
     if row is None:
         raise S3Error("NoSuchBucket")
-    current = None if row[0] is None else version_of(row)
     if change.check is not None:
-        change.check(current)
-    modified = change.now if current is None else max(change.now, round(current.modified * 1000))
-    version = _insert(connection, new, modified)
+        change.check(None if row[0] is None else version_of(row[1:]))
+    version = _insert(connection, new, max(change.now, row[0] or 0))
     for piece in new.pieces:
         refer(connection, new.location, piece.blob, change.is_new)
     # A trigger ends the version that is replaced: after the new references, for a copy onto itself keeps its blobs.

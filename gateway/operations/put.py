@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 from gateway.model import Bucket, NewVersion, Reply, Version
 from gateway.operations import store
 from gateway.operations.gateway import Gateway, Operation, key_of, owner_of, the
@@ -11,7 +14,9 @@ from gateway.streams import Intake
 from gateway.verifier import VerifiedCall
 from gateway.wire import conditions, request
 
-_CONDITIONS = ("if-match", "if-none-match")
+
+def _has_conditions(headers: Mapping[str, str]) -> bool:
+    return "if-match" in headers or "if-none-match" in headers
 
 
 async def put_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
@@ -19,7 +24,7 @@ async def put_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None
     where, key, headers = the(bucket), key_of(call), call.route.headers
     store.demand_length(call)
     content = request.content(headers)
-    if any(name in headers for name in _CONDITIONS):
+    if _has_conditions(headers):
         conditions.check_write(headers, await gateway.catalogue.versions.find(where.id, key))
     intake = Intake(call.call.body, call.route.headers, call.payload, limit=store.LARGEST_BODY)
     with gateway.catalogue.starts.begin(where.id, key) as start:
@@ -62,10 +67,7 @@ async def commit(
     commit is refused, what was kept for it is nobody's and goes (blobs that others refer to stay).
     """
     headers, catalogue = call.route.headers, gateway.catalogue
-
-    def check(current: Version | None) -> None:
-        conditions.check_write(headers, current)
-
+    check = partial(conditions.check_write, headers) if _has_conditions(headers) else None
     try:
         if manifest is not None and not kept.described:
             new = await store.keep_manifest(gateway, gateway.location(new.location), manifest, new)
