@@ -1,4 +1,4 @@
-"""Listings: ListObjectsV2 and ListObjects, keys and common prefixes in byte order."""
+"""Listings: ListObjectsV2, ListObjects and ListObjectVersions, keys and common prefixes in byte order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.errors import S3Error
 from gateway.model import Bucket, ListingPage, Reply
 from gateway.operations.gateway import Gateway, Operation, the
 from gateway.verifier import VerifiedCall
-from gateway.wire import request, xml_write
+from gateway.wire import request, xml_listing
 
 _XML = ("Content-Type", "application/xml")
 
@@ -59,7 +59,7 @@ async def list_objects_v2(gateway: Gateway, call: VerifiedCall, bucket: Bucket |
     start_after = params.get("start-after")
     after = gateway.open_token(purpose, token) if token else (start_after or "").encode()
     page = await _page(gateway, where, asked, after)
-    body = xml_write.list_objects_v2(
+    body = xml_listing.list_objects_v2(
         where.name,
         page,
         prefix=asked.prefix,
@@ -80,7 +80,7 @@ async def list_objects(gateway: Gateway, call: VerifiedCall, bucket: Bucket | No
     asked = _asked(params)
     marker = params.get("marker", "")
     page = await _page(gateway, where, asked, marker.encode())
-    body = xml_write.list_objects(
+    body = xml_listing.list_objects(
         where.name,
         page,
         prefix=asked.prefix,
@@ -89,6 +89,31 @@ async def list_objects(gateway: Gateway, call: VerifiedCall, bucket: Bucket | No
         max_keys=asked.limit,
         url=asked.url,
         next_marker=page.after if asked.delimiter else None,
+        owners=await _owners(gateway, page),
+    )
+    return Reply(200, (_XML,), body)
+
+
+async def list_versions(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
+    """ListObjectVersions: as long as no bucket can have versioning, each key has one version, whose id is "null"."""
+    params, where = call.route.params, the(bucket)
+    asked = _asked(params)
+    marker, version = params.get("key-marker", ""), params.get("version-id-marker", "")
+    if version and not marker:
+        message = "A version-id marker cannot be specified without a key marker."
+        raise request.bad_argument("version-id-marker", version[:64], message)
+    if version not in ("", "null"):
+        raise request.bad_argument("version-id-marker", version[:64], "Invalid version id specified")
+    page = await _page(gateway, where, asked, marker.encode())
+    body = xml_listing.list_versions(
+        where.name,
+        page,
+        prefix=asked.prefix,
+        marker=marker,
+        version_marker=version,
+        delimiter=asked.delimiter,
+        max_keys=asked.limit,
+        url=asked.url,
         owners=await _owners(gateway, page),
     )
     return Reply(200, (_XML,), body)
@@ -103,4 +128,8 @@ async def _owners(gateway: Gateway, page: ListingPage) -> dict[str, str]:
     return found
 
 
-OPERATIONS: dict[str, Operation] = {"ListObjectsV2": list_objects_v2, "ListObjects": list_objects}
+OPERATIONS: dict[str, Operation] = {
+    "ListObjectsV2": list_objects_v2,
+    "ListObjects": list_objects,
+    "ListObjectVersions": list_versions,
+}

@@ -133,6 +133,18 @@ def test_a_part_with_a_wrong_checksum(s3: Any, bucket: str, refuses: Callable[..
         s3.complete_multipart_upload(**place, MultipartUpload={"Parts": [row]})
 
 
+@pytest.mark.parametrize(("algorithm", "tail"), [("CRC32C", ""), ("CRC32C", "-3"), ("MD5", "")])
+def test_a_composite_checksum_is_checked_at_complete(
+    s3: Any, bucket: str, refuses: Callable[..., Any], algorithm: str, tail: str
+) -> None:
+    """AWS SDKs send it with the number of parts, minio-go without."""
+    right = expected(algorithm, "COMPOSITE").removesuffix("-3") + tail
+    upload(s3, bucket, algorithm, "COMPOSITE", **{f"Checksum{algorithm}": right})
+    for wrong in (text(algorithm, b"other") + tail, expected(algorithm, "COMPOSITE").replace("-3", "-2")):
+        with refuses("BadDigest", 400):
+            upload(s3, bucket, algorithm, "COMPOSITE", **{f"Checksum{algorithm}": wrong})
+
+
 def test_a_part_without_its_checksum(bucket: str, s3: Any, raw: Any) -> None:
     """A composite checksum needs one of each part; one of the whole is made without them."""
     for kind, status in (("COMPOSITE", 400), ("FULL_OBJECT", 200)):

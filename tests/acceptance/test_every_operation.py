@@ -44,6 +44,8 @@ def test_every_operation_is_answered(s3: Any, asked: set[str], new_bucket: Calla
     assert [row["Key"] for row in s3.list_objects(Bucket=bucket)["Contents"]] == ["copy", "k"]
     assert [row["Key"] for row in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["copy", "k"]
 
+    assert [row["Key"] for row in s3.list_object_versions(Bucket=bucket)["Versions"]] == ["copy", "k"]
+
     upload = {"Bucket": bucket, "Key": "parts"}
     upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
     first = s3.upload_part_copy(**upload, PartNumber=1, **source)["CopyPartResult"]["ETag"]

@@ -1,0 +1,63 @@
+"""ListObjectVersions of a bucket that never had versioning: what clients ask to empty it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+KEYS = ["a b", "dir/1", "dir/2", "last", "é+"]
+
+
+@pytest.fixture
+def filled(s3: Any, bucket: str) -> str:
+    for key in KEYS:
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    return bucket
+
+
+def test_each_key_has_one_version(s3: Any, filled: str) -> None:
+    page = s3.list_object_versions(Bucket=filled)
+    assert [(row["Key"], row["VersionId"], row["IsLatest"]) for row in page["Versions"]] == [
+        (key, "null", True) for key in KEYS
+    ]
+    assert (page["IsTruncated"], page["Name"], "DeleteMarkers" in page) == (False, filled, False)
+    known = s3.list_objects_v2(Bucket=filled, FetchOwner=True)["Contents"]
+    for row, same in zip(page["Versions"], known, strict=True):
+        assert {name: row[name] for name in same} == same
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000])
+def test_page_by_page(s3: Any, filled: str, size: int) -> None:
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=filled, PaginationConfig={"PageSize": size})
+    assert [row["Key"] for page in pages for row in page["Versions"]] == KEYS
+
+
+def test_common_prefixes(s3: Any, filled: str) -> None:
+    page = s3.list_object_versions(Bucket=filled, Delimiter="/", MaxKeys=2)
+    assert [row["Key"] for row in page["Versions"]] == ["a b"]
+    assert [row["Prefix"] for row in page["CommonPrefixes"]] == ["dir/"]
+    assert (page["IsTruncated"], page["NextKeyMarker"], page.get("NextVersionIdMarker")) == (True, "dir/", None)
+    rest = s3.list_object_versions(Bucket=filled, Delimiter="/", KeyMarker=page["NextKeyMarker"])
+    assert [row["Key"] for row in rest["Versions"]] == ["last", "é+"]
+    assert "CommonPrefixes" not in rest
+
+
+def test_markers_that_are_none(s3: Any, filled: str, refuses: Callable[..., Any]) -> None:
+    with refuses("InvalidArgument", 400):
+        s3.list_object_versions(Bucket=filled, VersionIdMarker="null")
+    with refuses("InvalidArgument", 400):
+        s3.list_object_versions(Bucket=filled, KeyMarker="dir/1", VersionIdMarker="other")
+    after = s3.list_object_versions(Bucket=filled, KeyMarker="dir/2", VersionIdMarker="null")
+    assert [row["Key"] for row in after["Versions"]] == ["last", "é+"]
+
+
+def test_a_bucket_is_emptied_by_versions(s3: Any, filled: str) -> None:
+    """As test suites and `aws s3 rb` scripts do it, governance or not."""
+    rows = s3.list_object_versions(Bucket=filled)["Versions"]
+    doomed = [{"Key": row["Key"], "VersionId": row["VersionId"]} for row in rows]
+    gone = s3.delete_objects(Bucket=filled, Delete={"Objects": doomed}, BypassGovernanceRetention=True)
+    assert [(row["Key"], row["VersionId"]) for row in gone["Deleted"]] == [(key, "null") for key in KEYS]
+    assert "Contents" not in s3.list_objects_v2(Bucket=filled)
+    s3.delete_bucket(Bucket=filled)
