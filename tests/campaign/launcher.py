@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import signal
+import socket
 import sys
 from contextlib import suppress
 from typing import Any
@@ -160,6 +161,7 @@ def child_of(request: dict[str, Any], hold: int) -> None:
         os.dup2(old, new)
     os.closerange(3, hold)
     os.closerange(hold + 1, 4096)
+    os.write(hold, b"?")  # from here on whatever happens, happens to the command
     os.read(hold, 1)
     os.close(hold)
     CONTROLS[request["control"]]()
@@ -176,12 +178,13 @@ def serve() -> bool:
     for line in iter(sys.stdin.buffer.readline, b""):
         request = json.loads(line)
         if "words" in request:
-            hold, go = os.pipe()
+            hold, go = (each.detach() for each in socket.socketpair())
             pid = os.fork()
             if pid == 0:
                 child_of(request, hold)
                 return True
             os.close(hold)
+            os.read(go, 1)
             holds[pid] = go
             answer = pid
         elif "go" in request:
