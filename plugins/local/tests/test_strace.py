@@ -72,6 +72,29 @@ def test_each_file_is_synced_and_many_puts_share_the_sync_of_their_directory(
     assert 1 <= synced.count("/blobs/many") < 150
 
 
+def test_a_large_blob_goes_to_the_disk_early_and_is_all_there_before_anybody_hears(
+    strace: str, tmp_path: Path, path: Path
+) -> None:
+    log = tmp_path / "log"
+    calls = ["-e", "trace=writev,sync_file_range,fsync,linkat,write", "-e", "signal=none"]
+    assert run(strace, log, path, calls, 1, 5_000_000, 0).returncode == 0
+    steps = []
+    for line in log.read_text().splitlines():
+        call = re.match(r"\d+ +(\w+)\(", line)
+        for what, where in (("file", "/staging/#"), ("directory", "/blobs/one>"), ("told", '"one/0"')):
+            if call and where in line:
+                steps.append((call[1], what))
+    early = [("writev", "file"), ("sync_file_range", "file")]
+    at_last = [
+        ("writev", "file"),
+        ("fsync", "file"),
+        ("linkat", "directory"),
+        ("fsync", "directory"),
+        ("write", "told"),
+    ]
+    assert steps[-13:] == early * 4 + at_last
+
+
 @pytest.mark.parametrize(
     ("call", "when"),
     [*((call, when) for call in ("writev", "fsync", "linkat") for when in (1, 2, 3)), ("mkdirat", 1), ("mkdirat", 2)],

@@ -122,15 +122,16 @@ class Source:
             raise fault
 
 
+@pytest.mark.parametrize(("write", "given"), [(1, 3 * 1024 * 1024), (3, len(BIG))])
 @pytest_twisted.ensureDeferred
 async def test_the_next_write_is_gathered_while_one_runs_and_no_more_than_that(
-    local: Any, recorder: Any, ways: Any
+    local: Any, recorder: Any, ways: Any, write: int, given: int
 ) -> None:
-    gate, source = Gate(recorder, "writev", 1), Source()
+    gate, source = Gate(recorder, "writev", write), Source()
     work = ensureDeferred(local.put(PutRequest(name="a/b", body=source.body, size=len(BIG))))
     await gate.reached
     assert await still_waiting(work)
-    assert source.given == 3 * 1024 * 1024  # written, being written, gathered
+    assert source.given == given  # written, being written, gathered: a MiB each, and the end
     gate.opened.set()
     await work
     assert await ways.get(local, "a/b") == BIG
