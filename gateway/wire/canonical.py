@@ -13,6 +13,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9\-._~/]*")
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9\-._~]*")
+_PLAIN_OCTETS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~&="
+_ESCAPED = frozenset(f"{octet:02X}" for octet in range(256) if octet not in _PLAIN_OCTETS.removesuffix(b"&="))
 _BLANKS = re.compile(r"[ \t]+")
 _ISO = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -56,12 +58,16 @@ def query_pairs(raw: str) -> list[tuple[str, str]]:
     """The (name, value) pairs of a raw query in S3's spelling, in the order they came."""
     if not raw:
         return []
-    pairs = []
-    for piece in raw.split("&"):
-        if piece:
-            name, _, value = piece.partition("=")
-            pairs.append((word(name), word(value)))
-    return pairs
+    pieces = [piece.partition("=") for piece in raw.split("&") if piece]
+    if _is_spelt(raw) and not any("=" in value for _, _, value in pieces):
+        return [(name, value) for name, _, value in pieces]
+    return [(word(name), word(value)) for name, _, value in pieces]
+
+
+def _is_spelt(raw: str) -> bool:
+    """Whether a whole query is in S3's spelling already, as SDKs write it; to see that is cheaper than to spell it."""
+    left = octets(raw).translate(None, _PLAIN_OCTETS)
+    return left == b"%" * len(left) and all(piece[:2] in _ESCAPED for piece in raw.split("%")[1:])
 
 
 def query(pairs: list[tuple[str, str]]) -> str:

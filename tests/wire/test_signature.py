@@ -184,6 +184,12 @@ def test_the_canonical_spelling(target: str, path: str, query: str) -> None:
     assert canonical.query(canonical.query_pairs(raw_query)) == query
 
 
+@given(st.text(alphabet="aZ0-~&=+%26EFfé", max_size=24))
+def test_a_query_that_needs_no_spelling_is_told_from_one_that_does(raw: str) -> None:
+    pieces = [piece.partition("=") for piece in raw.split("&") if piece]
+    assert canonical.query_pairs(raw) == [(canonical.word(name), canonical.word(value)) for name, _, value in pieces]
+
+
 def test_a_client_may_sign_the_path_as_it_sends_it(oracle: Oracle, change: Change) -> None:
     # botocore signs the URL's path as it is; S3 would have made %7e a "~".
     call = oracle.header("GET", "http://127.0.0.1/bucket/a%7eb%c3%bc!")
