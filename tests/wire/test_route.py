@@ -74,6 +74,7 @@ def test_the_straight_path() -> None:
     assert route(call("GET", "/")).operation == "ListBuckets"
     assert route(call("GET", "/bucket/")).operation == "ListObjects"
     listing = route(call("GET", "/bucket", "list-type=2&prefix=a%2Fb+c"))
+    assert route(call("GET", "/bucket", "list-type=2&metadata=true")).operation == listing.operation
     assert (listing.operation, listing.params) == ("ListObjectsV2", {"list-type": "2", "prefix": "a/b c"})
 
 
