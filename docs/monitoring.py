@@ -200,7 +200,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (
                     ("sum(gateway_thread_pool_busy_threads)", "at work"),
                     ("sum(gateway_thread_pool_waiting_jobs)", "jobs that wait"),
-                    ("sum(gateway_hash_running_batches)", "batches being hashed"),
+                    ("sum(gateway_hash_running_batches)", "bodies being hashed"),
                 ),
             ),
             Panel(

@@ -70,7 +70,7 @@ def connect_scrub(metrics: Metrics, scrub: ScrubDuty) -> None:
 
 
 def connect_threads(metrics: Metrics, pool: Any) -> None:
-    """Twisted's thread pool, where bodies are hashed and files are written."""
+    """Twisted's thread pool, where logs are written, and the bodies that are hashed in threads of their own."""
     metrics.connect("gateway_thread_pool_busy_threads", lambda: len(pool.working))
     metrics.connect("gateway_thread_pool_waiting_jobs", lambda: pool.q.qsize())
     metrics.connect("gateway_hash_running_batches", lambda: Digests.running)

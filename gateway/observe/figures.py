@@ -149,9 +149,9 @@ FIGURES = (
     Figure(
         "gateway_reactor_stalls_total", "counter", "Timers that fired more than 0.1 s late: something held the loop up."
     ),
-    Figure("gateway_thread_pool_busy_threads", "gauge", "Threads at work: hashing, files, logs."),
+    Figure("gateway_thread_pool_busy_threads", "gauge", "Threads of the pool at work: files, logs."),
     Figure("gateway_thread_pool_waiting_jobs", "gauge", "Jobs that wait for a thread."),
-    Figure("gateway_hash_running_batches", "gauge", "Batches of bodies whose digests are being taken in threads."),
+    Figure("gateway_hash_running_batches", "gauge", "Bodies that are hashed in threads, or wait for one."),
     Figure(
         "gateway_tls_certificate_expiry_timestamp_seconds",
         "gauge",

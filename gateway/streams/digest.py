@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from queue import SimpleQueue
+from threading import Thread
 from typing import ClassVar, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from gateway.model import Body
@@ -19,15 +21,15 @@ from gateway.wire import checksums
 _INLINE = 64 * 1024
 _BATCH = 1024 * 1024
 _FEW = 8  # bodies; while more are hashed, threads have enough to do, and what each body holds adds up
+_THREADS = min(os.cpu_count() or 1, 10)
 
 
 class Digests:
     """Several digests over the same bytes. ``await add(chunk)`` in order, then ``await finish()``.
 
-    A batch is hashed in a thread while the next one is collected. Where few bodies come, one more waits, and the thread
-    takes it by itself, for between two batches it would else wait for the reactor's. ``blocks``: the CRCs of the body's
-    blocks are taken as well, while its bytes are in the processor's cache. ``running`` counts the bodies of this
-    process that are with a thread, or wait for one.
+    A batch is hashed in a thread while the next one is collected; where few bodies come, one more waits, so that the
+    thread need not. ``blocks``: the CRCs of the body's blocks are taken as well, while its bytes are in the processor's
+    cache. ``running`` counts the bodies of this process that are with a thread, or wait for one.
     """
 
     running: ClassVar[int] = 0
@@ -81,24 +83,29 @@ class Digests:
     def _start(self) -> None:
         self._busy = True
         Digests.running += 1
-        deferToThread(self._work).addBoth(self._left)
+        _hashers.ask(self)
 
-    def _work(self) -> None:
-        """In a thread: hash what waits. Where many bodies come nothing does, so that each gets its turn."""
-        while True:
+    def hash_one(self) -> bool:
+        """In a thread: hash the batch that has waited longest. Whether one more waits."""
+        tell = cast(IReactorFromThreads, reactor).callFromThread
+        try:
             self._update(self._batches[0])
             self._batches.popleft()
-            if not self._batches:
-                return
-            cast(IReactorFromThreads, reactor).callFromThread(self._go_on)
+        except BaseException:  # not swallowed: who gives bytes to this body is told
+            tell(self._left, Failure())  # type: ignore[no-untyped-call]
+            return False
+        if self._batches:
+            tell(self._go_on)
+            return True
+        tell(self._left, None)
+        return False
 
-    def _left(self, outcome: Failure | None) -> None:
-        """The thread is gone. What came for it since then asks for one again."""
+    def _left(self, fault: Failure | None) -> None:
+        """No thread has this body any more. What came for one since then asks for one again."""
         Digests.running -= 1
         self._busy = False
-        if outcome is not None:
-            self._fault = outcome
-        elif self._batches:
+        self._fault = fault
+        if fault is None and self._batches:
             self._start()
         self._go_on()
 
@@ -114,6 +121,35 @@ class Digests:
             await self._waiter
         if self._fault is not None:
             self._fault.raiseException()
+
+
+class _Hashers:
+    """The threads that hash, one per processor: more would push each other's bytes out of the caches.
+
+    Bodies take turns, a batch each; one whose next batch is there goes to the end of the queue without a word to the
+    reactor.
+    """
+
+    def __init__(self) -> None:
+        self._bodies: SimpleQueue[Digests] = SimpleQueue()
+        self._threads = 0
+
+    def ask(self, body: Digests) -> None:
+        """From the reactor's thread. The first body of a process starts the threads: none would outlive a fork."""
+        while self._threads < _THREADS:
+            self._threads += 1
+            Thread(target=self._run, name="hash", daemon=True).start()
+        self._bodies.put(body)
+
+    def _run(self) -> None:
+        while True:
+            body = self._bodies.get()
+            if body.hash_one():
+                self._bodies.put(body)
+            del body  # what it holds is not for this thread to keep
+
+
+_hashers = _Hashers()
 
 
 class Tally:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
 from gateway.api import BytesBody, StreamBody
@@ -37,16 +36,16 @@ async def nothing_runs() -> None:
 
 
 @pytest.fixture
-def starts(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """One entry for each time that a thread was asked for."""
-    seen: list[None] = []
-    real = digest.deferToThread
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Digests]:
+    """The bodies for which the reactor's thread asked for a thread, each time that it did."""
+    seen: list[Digests] = []
+    real = digest._hashers.ask
 
-    def counted(call: Callable[..., Any]) -> Deferred[Any]:
-        seen.append(None)
-        return real(call)
+    def counted(body: Digests) -> None:
+        seen.append(body)
+        real(body)
 
-    monkeypatch.setattr(digest, "deferToThread", counted)
+    monkeypatch.setattr(digest._hashers, "ask", counted)
     return seen
 
 
@@ -64,23 +63,23 @@ async def test_an_intake_takes_the_crcs_of_its_blocks_itself(size: int, length: 
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_thread_goes_on_with_what_came_while_it_hashed(starts: list[None]) -> None:
+async def test_a_thread_goes_on_with_what_came_while_it_hashed(asked: list[Digests]) -> None:
     body = intake(DATA, MIB)
     assert await read_all(body) == DATA
     assert body.etag == hashlib.md5(DATA).hexdigest()
-    assert 1 <= len(starts) < 12
+    assert 1 <= len(asked) < 12
     await nothing_runs()
 
 
 @pytest_twisted.ensureDeferred
 async def test_where_many_bodies_come_a_thread_takes_one_batch_of_each(
-    starts: list[None], monkeypatch: pytest.MonkeyPatch
+    asked: list[Digests], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(digest, "_FEW", 0)
     bodies = [intake(DATA, MIB) for _ in range(3)]
     assert await gatherResults([ensureDeferred(read_all(body)) for body in bodies]) == [DATA] * 3
     assert {body.etag for body in bodies} == {hashlib.md5(DATA).hexdigest()}
-    assert len(starts) == 3 * 12
+    assert len(asked) == 3 * 12
     await nothing_runs()
 
 
@@ -116,17 +115,47 @@ async def test_no_more_comes_than_two_batches_ahead_of_the_thread() -> None:
     assert (await digests.finish())["MD5"] == hashlib.md5(DATA).digest()
 
 
+class Noted(Stuck):
+    """Notes whose batch is hashed; all wait for the first one's ``go``."""
+
+    def __init__(self, name: str, order: list[str], first: threading.Event) -> None:
+        self.name, self.order, self.go = name, order, first
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self.order.append(self.name)
+        super().update(data)
+
+
+@pytest_twisted.ensureDeferred
+async def test_bodies_take_turns_at_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest, "_THREADS", 1)
+    monkeypatch.setattr(digest, "_hashers", digest._Hashers())
+    order: list[str] = []
+    go = threading.Event()
+    bodies = []
+    for name in ("first", "second"):
+        body = Digests(set(), len(DATA))
+        body._all.append(Noted(name, order, go))
+        await body.add(DATA[:MIB])
+        await body.add(DATA[:MIB])
+        bodies.append(body)
+    go.set()
+    for body in bodies:
+        await body.finish()
+    assert order == ["first", "second", "first", "second"]
+
+
 class Broken(Stuck):
     def update(self, data: bytes | memoryview, /) -> None:
         raise MemoryError("no room for a digest")
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_fault_in_the_thread_ends_the_body(starts: list[None]) -> None:
+async def test_a_fault_in_the_thread_ends_the_body(asked: list[Digests]) -> None:
     digests = Digests({"MD5"}, len(DATA))
     digests._all.insert(0, Broken())
     with pytest.raises(MemoryError):
         async for piece in pieces(DATA, MIB):
             await digests.add(piece)
-    assert len(starts) == 1
+    assert len(asked) == 1
     await nothing_runs()
