@@ -9,7 +9,6 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import ClassVar, cast
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
@@ -87,12 +86,14 @@ class Digests:
 
     def hash_one(self) -> bool:
         """In a thread: hash the batch that has waited longest. Whether one more waits."""
+        from twisted.internet import reactor  # importing it makes it, so not before somebody wants it
+
         tell = cast(IReactorFromThreads, reactor).callFromThread
         try:
             self._update(self._batches[0])
             self._batches.popleft()
-        except BaseException:  # not swallowed: who gives bytes to this body is told
-            tell(self._left, Failure())  # type: ignore[no-untyped-call]
+        except BaseException as fault:  # not swallowed: who gives bytes to this body is told
+            tell(self._left, Failure(fault))  # type: ignore[no-untyped-call]
             return False
         if self._batches:
             tell(self._go_on)
