@@ -28,6 +28,7 @@ MUTATING = (
 ).split()
 PATIENCE = 60.0
 _POLL = 0.005
+_DETACH = 10.0  # seconds
 SETTINGS: Mapping[str, str] = MappingProxyType(
     {"listen": "tcp:0:interface=127.0.0.1", "workers": "1", "reap_interval": "3600"}
 )
@@ -124,9 +125,7 @@ class Subject:
         if self._child is not None:
             self.kill_first()
             self.buried()
-        if self._strace is not None:
-            self._strace.communicate(timeout=PATIENCE)
-            self._strace = None
+        self._end_strace()
 
     def kill_first(self) -> None:
         """Kill the process that was started, and no other: a supervisor's workers must end by themselves."""
@@ -244,7 +243,16 @@ class Subject:
         """Let strace go; the gateway lives on."""
         if self._strace is not None:
             self._strace.send_signal(signal.SIGINT)
-            self._strace.communicate(timeout=PATIENCE)
+            self._end_strace()
+
+    def _end_strace(self) -> None:
+        """Wait for its end. One that lets a process go while another dies was seen to wait for ever."""
+        if self._strace is not None:
+            try:
+                self._strace.communicate(timeout=_DETACH)
+            except subprocess.TimeoutExpired:
+                self._strace.kill()
+                self._strace.communicate()
             self._strace = None
 
     def _attach(self, *options: str) -> None:
