@@ -17,7 +17,7 @@ from tests.campaign.signing import Answer, Client
 from tests.workers.conftest import SETTINGS, Crew, wait
 
 CLIENTS = 64
-ROUNDS = 200 if os.environ.get("GATEWAY_LONG") else 40
+ROUNDS = 200
 
 
 def test_of_many_conditional_writes_one_wins(crew: Crew, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from gateway.workers import birth
 from gateway.workers.channel import Channel, over
 from gateway.workers.child import Child
 from gateway.workers.worker import NAME
-from tests.workers.conftest import SETTINGS, Crew
+from tests.workers.conftest import SETTINGS, Crew, wait
 
 
 def unshared(pid: int) -> float:
@@ -30,17 +31,17 @@ def unshared(pid: int) -> float:
     return found["Pss_Anon"] / found["Anonymous"]
 
 
-def command(pid: int) -> str:
+def command_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
 def test_the_first_workers_share_their_memory_and_later_ones_are_programs(crew: Crew) -> None:
     first = crew.pids()
     assert max(map(unshared, first)) < 0.75, list(map(unshared, first))
-    assert not any("gateway.workers" in command(pid) for pid in first)
+    assert not any("gateway.workers" in command_of(pid) for pid in first)
     crew.kill(first[0])
     (later,) = set(crew.pids()) - set(first)
-    assert "-m gateway.workers" in command(later)
+    assert "-m gateway.workers" in command_of(later)
     assert unshared(later) > 0.95
     assert {Path(f"/proc/{pid}/comm").read_text().strip() for pid in crew.pids()} == {NAME}
     assert {crew.client().ask("GET", "/").status for _ in range(20)} == {200}
@@ -60,9 +61,28 @@ def test_a_process_in_which_something_runs_is_not_copied(tmp_path: Path) -> None
     before = [sys.executable, "-c", RUNS_A_THREAD]
     with LiveGateway(tmp_path, "local", gateway=SETTINGS, before=before) as live:
         crew = Crew(live)
-        assert [("-m gateway.workers" in command(pid)) for pid in crew.pids()] == [True, True]
+        assert [("-m gateway.workers" in command_of(pid)) for pid in crew.pids()] == [True, True]
         assert {crew.client().ask("GET", "/").status for _ in range(20)} == {200}
         crew.close()
+
+
+def test_a_start_that_fails_leaves_nobody(crew: Crew, command: Any) -> None:
+    """The copies are there before anybody knows that the data are another gateway's."""
+    config = crew.live.config_file
+    done = command.run("gateway", "run", "-c", str(config), cwd=config.parent, code=3)
+    assert f"in use by the gateway of process {crew.supervisor}" in done.stderr
+    ours = {crew.supervisor, *crew.pids()}
+
+    def others() -> set[int]:
+        found = set()
+        for each in Path("/proc").iterdir():
+            with suppress(OSError):
+                if each.name.isdigit() and str(config) in command_of(int(each.name)):
+                    found.add(int(each.name))
+        return found - ours
+
+    wait("their end", lambda: not others())
+    assert len(ours) == 3 and ours == {crew.supervisor, *crew.pids()}
 
 
 @pytest_twisted.ensureDeferred
