@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet import process
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 
 from gateway.workers.birth import Born
@@ -20,15 +20,18 @@ log = Logger()
 class _Printed(Protocol):
     """What a worker prints, which none of us does: an interpreter that cannot go on, a plugin's own words."""
 
-    def __init__(self, pid: int, lost: Callable[[], None]) -> None:
+    def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._lost = lost
 
     def dataReceived(self, data: bytes) -> None:
         log.warn("worker {pid}: {text}", pid=self._pid, text=data.decode("utf-8", "replace").strip())
 
-    def connectionLost(self, reason: Any = connectionDone) -> None:
-        self._lost()
+    def end(self) -> None:
+        """The process is gone; a program that a plugin started may have its output still, and is not waited for."""
+        transport: Any = self.transport
+        if transport.connected:
+            transport.doRead()  # its last words
+            transport.loseConnection()
 
 
 class Child:
@@ -51,10 +54,10 @@ class Child:
         self.started = reactor.seconds()
         self.how = ""  # it ended, in words
         self._ended = ended
-        self._left = 3  # of the process, the channel and the output
+        self._left = 2  # of the process and the channel
         listeners = {word: self._with_us(listener) for word, listener in heard.items()}
         channel = over(reactor, born.channel, Channel(listeners, self._one_less))
-        over(reactor, born.output, _Printed(born.pid, self._one_less))
+        self._printed = over(reactor, born.output, _Printed(born.pid))
         self.say, self.hand = channel.say, channel.hand
         process.registerReapProcessHandler(born.pid, self)  # type: ignore[no-untyped-call]
 
@@ -72,6 +75,7 @@ class Child:
     def processEnded(self, status: int) -> None:
         code = os.waitstatus_to_exitcode(status)
         self.how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        self._printed.end()
         self._one_less()
 
     def _one_less(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -108,14 +109,28 @@ async def test_open_files_come_with_what_is_said(tmp_path: Path) -> None:
         this.say("open")
 
 
+PRINTS = f"""#!{sys.executable}
+import os, subprocess
+other = subprocess.Popen(["sleep", "600"])
+os.write(2, b"I cannot go on; %d can" % other.pid)
+os._exit(7)
+"""
+
+
 @pytest_twisted.ensureDeferred
-async def test_what_an_interpreter_says_that_cannot_go_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_last_words_are_told_and_nobody_else_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interpreter prints why it ends; a program that it started still has its output."""
     lines: list[str] = []
 
     def note(event: Any) -> None:
         lines.append(event["log_format"].format(**event))
 
-    monkeypatch.setattr(sys, "executable", "/bin/sh")  # which does not know Python's options
+    interpreter = tmp_path / "interpreter"
+    interpreter.write_text(PRINTS)
+    interpreter.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
     ended: Deferred[Child] = Deferred()
     globalLogPublisher.addObserver(note)
     try:
@@ -123,8 +138,9 @@ async def test_what_an_interpreter_says_that_cannot_go_on_is_told(monkeypatch: p
         await ended
     finally:
         globalLogPublisher.removeObserver(note)
-    assert child.how == "exit code 2"
-    assert any(line.startswith(f"worker {child.pid}: ") and "llegal option" in line for line in lines), lines
+    assert child.how == "exit code 7"
+    (told,) = [line for line in lines if line.startswith(f"worker {child.pid}: I cannot go on; ")]
+    os.kill(int(told.split()[-2]), signal.SIGKILL)  # it is there
 
 
 # Names of modules (with all below them) that a gateway with local storage has no use for while it serves.
