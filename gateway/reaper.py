@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
 from twisted.internet import task
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, gatherResults
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredSemaphore,
+    FirstError,
+    gatherResults,
+)
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -54,6 +61,12 @@ class Count:
         self.failed += done.failed
         self.ended_at = time.time()
         return done
+
+
+def _is_cancelled(failure: Failure) -> bool:
+    """The process stops; also where several deletions were waited for together."""
+    fault = failure.value
+    return isinstance(fault.subFailure.value if isinstance(fault, FirstError) else fault, CancelledError)
 
 
 def _failed(failure: Failure) -> None:
@@ -132,7 +145,7 @@ class Reaper:
 
         def over(outcome: object) -> None:
             del self._running[name]
-            if isinstance(outcome, Failure) and not isinstance(outcome.value, CancelledError):
+            if isinstance(outcome, Failure) and not _is_cancelled(outcome):
                 _failed(outcome)
 
         return running.addBoth(over)
