@@ -9,10 +9,8 @@ import errno
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IReactorFromThreads
 
 from gateway.api import (
     BackendDown,
@@ -90,7 +88,7 @@ class LocalBackend:
         try:
             await self._writing(self._prepare)
             if self._rows:
-                self._rows.start(cast(IReactorFromThreads, reactor))
+                self._rows.start(reactor)
         except BaseException:
             await self.close()
             raise

@@ -15,7 +15,6 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import apsw
-from twisted.internet.interfaces import IReactorFromThreads
 
 from gateway.api import (
     BackendDown,
@@ -75,7 +74,7 @@ class Rows:
         except (apsw.Error, SqliteUnfit) as fault:
             raise named(fault) from fault
 
-    def start(self, reactor: IReactorFromThreads) -> None:
+    def start(self, reactor: Any) -> None:
         self._opened = True
         self._writer.start(reactor)
 

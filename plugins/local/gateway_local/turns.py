@@ -1,8 +1,10 @@
 """The one thread of a process that writes rows: changes that wait together are committed together.
 
-A commit costs a sync of the disk, so up to 64 changes share one. Each is answered after the commit returned; where it
-fails, all of them failed, and the connection is thrown away: after a failed sync nothing that it remembers is certain.
-A fault before the commit may be one change's own (a damaged page, say): then each gets a transaction of its own.
+A commit costs a sync of the disk, so up to 64 changes share one. What comes in one turn of the reactor is handed over
+at its end: a thread that was woken by the first would commit that one alone. Each change is answered after the commit
+returned; where it fails, all of them failed, and the connection is thrown away: after a failed sync nothing that it
+remembers is certain. A fault before the commit may be one change's own (a damaged page, say): then each gets a
+transaction of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar, cast
 
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
@@ -91,9 +92,10 @@ class Writer:
         self._name = name
         self._connection: Any = None
         self._queue: SimpleQueue[_Change | None] = SimpleQueue()
+        self._held: list[_Change] = []  # until the reactor's turn ends
         self._thread: Thread | None = None
 
-    def start(self, reactor: IReactorFromThreads) -> None:
+    def start(self, reactor: Any) -> None:
         self._reactor = reactor
         self._thread = Thread(target=self._run, name="local-rows", daemon=True)
         self._thread.start()
@@ -102,6 +104,7 @@ class Writer:
         """Do what waits, then end; fine twice, and before the start."""
         thread, self._thread = self._thread, None
         if thread is not None:
+            self._hand_over()
             self._queue.put(None)
             await deferToThread(thread.join)
 
@@ -114,8 +117,15 @@ class Writer:
         if self._thread is None:
             answer.errback(BackendDown("this location is not open"))
         else:
-            self._queue.put(_Change(work, answer, once=False))
+            if not self._held:
+                self._reactor.callLater(0, self._hand_over)
+            self._held.append(_Change(work, answer, once=False))
         return answer
+
+    def _hand_over(self) -> None:
+        held, self._held = self._held, []
+        for change in held:
+            self._queue.put(change)
 
     def wait_for(self, work: Callable[[Turn], T]) -> T:
         """From a thread that may wait. The work runs once; it must undo what it did beside the rows if this raises."""
