@@ -14,6 +14,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from gateway.bodies import BytesBody
 from gateway.catalogue import Catalogue, open_catalogue
@@ -45,9 +46,13 @@ class Answer:
 
 @dataclass
 class Trouble(Wrapper):
-    """A wrapper that fails hooks on demand; what it is told to raise it raises after the storage did its work."""
+    """A wrapper that fails hooks on demand; what it is told to raise it raises after the storage did its work.
+
+    ``hangs``: hooks of which nobody hears that they are done.
+    """
 
     after: dict[str, BaseException] = field(default_factory=dict)
+    hangs: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
 
     async def around(self, hook: str, request: object, answer: Awaitable[object]) -> object:
@@ -55,6 +60,8 @@ class Trouble(Wrapper):
             return await answer
         self.calls.append(hook)
         result = await answer
+        if hook in self.hangs:
+            await Deferred()
         if hook in self.after:
             raise self.after[hook]
         return result
