@@ -38,17 +38,20 @@ class Owner:
             os.close(descriptor)
 
     def alive(self, owner: str) -> bool:
-        """Does that process (or this one) hold its lock?"""
+        """Does that process (or this one) hold its lock? It may, where the lock cannot be looked at: no descriptor is
+        left, or the disk fails. Then nothing of it is touched, and somebody asks again later."""
         if owner == self.id:
             return self._lock >= 0
         try:
             descriptor = os.open(self._path(owner), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
+        except OSError:
+            return True
         try:
             # Shared, so that two who ask at the same time do not take each other for the owner.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:  # it is held, or nobody can tell
             return True
         else:
             return False
