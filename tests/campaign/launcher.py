@@ -124,11 +124,17 @@ def no_file_sync() -> None:
 
 
 def outliving_workers() -> None:
-    """Workers that do not notice the end of their supervisor."""
+    """Workers that do not notice the end of their supervisor, once they are open."""
     from gateway.workers import worker
 
+    real = worker.Worker._stop_reactor
+
+    def stays(self: worker.Worker) -> None:
+        if self._node is None:
+            real(self)
+
     worker._die_with_the_supervisor = lambda descriptor, ending: None  # type: ignore[assignment]
-    worker.Worker._stop_reactor = lambda self: None  # type: ignore[method-assign]
+    worker.Worker._stop_reactor = stays  # type: ignore[method-assign]
 
 
 CONTROLS = {
