@@ -108,10 +108,9 @@ def _part_asked(call: VerifiedCall) -> int | None:
     text = call.route.params.get("partNumber")
     if not text:
         return None
-    number = request.integer(text, 1, 10_000, "partNumber")
     if "range" in call.route.headers:
         raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
-    return number
+    return request.part_number(text)
 
 
 async def _view(gateway: Gateway, call: VerifiedCall, version: Version, part: int | None) -> _View:

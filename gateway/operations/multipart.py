@@ -83,7 +83,7 @@ async def find_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket, *sta
 
 def part_number(call: VerifiedCall) -> int:
     """The call's ``partNumber``, 1 to 10,000."""
-    return request.integer(call.route.params.get("partNumber", ""), 1, MOST_PARTS, "partNumber")
+    return request.part_number(call.route.params.get("partNumber", ""))
 
 
 async def upload_part(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
@@ -144,7 +144,8 @@ async def send_part(gateway: Gateway, upload: Upload, number: int, body: Body, s
 
 
 async def complete_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
-    """CompleteMultipartUpload: asked again with the same parts it gives the same answer (for seven days)."""
+    """CompleteMultipartUpload: asked again with the same parts it gives the same answer, for seven days, or as long as
+    there is an object."""
     where, key = the(bucket), key_of(call)
     upload = await find_upload(gateway, call, where, "open", "completing", "completed")
     wanted = await read_xml(call, xml_read.complete_upload, digest=Digest.OF_THE_OBJECT)
@@ -156,6 +157,8 @@ async def complete_upload(gateway: Gateway, call: VerifiedCall, bucket: Bucket |
         except BaseException:
             await gateway.catalogue.uploads.release_completion(upload.id)
             raise
+    elif await gateway.catalogue.versions.find(where.id, key) is None:  # completed, and deleted since
+        raise S3Error("NoSuchUpload", fields={"UploadId": upload.id})
     url = f"http{'s' if call.call.secure else ''}://{call.call.headers.get('host', '')}{call.call.path}"
     body = xml_write.complete_multipart(url, where.name, key, version.etag, version.checksums, version.checksum_type)
     return Reply(200, (_XML,), body)
@@ -224,7 +227,8 @@ async def _join(
         content=upload.content,
         checksums=whole,
         checksum_type=kind,
-        parts=tuple(PartFacts(part.number, part.size, _kept(part, upload)) for part in parts),
+        # Parts of an object count from 1, whatever numbers they were sent under.
+        parts=tuple(PartFacts(number, part.size, _kept(part, upload)) for number, part in enumerate(parts, 1)),
     )
 
 
@@ -281,11 +285,9 @@ def _choose(
                 f"must include the checksum for each part. It was missing for part {row.number} in the request.",
             )
         part = uploaded.get(row.number)
-        if part is None or part.etag != row.etag:
-            raise S3Error("InvalidPart")
-        for name, value in row.checksums.items():
-            if part.checksums.get(name) != value:
-                raise S3Error("InvalidPart")
+        if part is None or part.etag != row.etag or not row.checksums.items() <= part.checksums.items():
+            about = {"UploadId": upload.id, "PartNumber": str(row.number), "ETag": row.etag[:128]}
+            raise S3Error("InvalidPart", fields=about)
         chosen.append(part)
     for part in chosen[:-1]:
         if part.size < _SMALLEST_PART:

@@ -8,7 +8,7 @@ from gateway.errors import S3Error
 from gateway.model import Body
 from gateway.streams.digest import Digests
 from gateway.wire import checksums
-from gateway.wire.chunked import Decoder
+from gateway.wire.chunked import Decoder, too_few
 from gateway.wire.signature import Payload
 
 # S3 takes this checksum of an object whose client asked for none.
@@ -118,10 +118,14 @@ class Intake:
 
     async def _prove(self) -> None:
         if self.size is not None and self.count != self.size:
-            raise S3Error("IncompleteBody", cause=f"{self.size} bytes were announced, {self.count} came")
+            raise too_few(self.size, self.count)
         digests = await self._digests.finish()
         if self._payload.sha256 is not None and digests["SHA256"].hex() != self._payload.sha256:
-            raise S3Error("XAmzContentSHA256Mismatch")
+            both = {
+                "ClientComputedContentSHA256": self._payload.sha256,
+                "S3ComputedContentSHA256": digests["SHA256"].hex(),
+            }
+            raise S3Error("XAmzContentSHA256Mismatch", fields=both)
         self._expected.prove(digests, self._decoder.trailers if self._decoder is not None else {})
         self.etag = digests["MD5"].hex()
         self.checksums = {name: checksums.encode(digests[name]) for name in sorted(self.kept)}

@@ -24,7 +24,7 @@ SMALLEST_CHUNK = 8192  # bytes, for every chunk but the last
 
 _EMPTY_SHA256 = hashlib.sha256().hexdigest()
 _UNSIGNED_HEAD = re.compile(rb"([0-9a-fA-F]{1,16})\r\n")
-_SIGNED_HEAD = re.compile(rb"([0-9a-fA-F]{1,16});chunk-signature=([0-9a-f]{64})\r\n")
+_SIGNED_HEAD = re.compile(rb"([0-9a-fA-F]{1,16});chunk-signature=([!-:<-~]{1,128})\r\n")  # right or wrong
 _SIGNATURE = "x-amz-trailer-signature"
 _WINDOW = 256  # a line is looked for in steps of this
 
@@ -91,7 +91,13 @@ class Decoder:
         return pieces
 
     def finish(self) -> None:
-        """The raw body is over. Raises IncompleteBody unless it ended where it should."""
+        """The raw body is over. Raises IncompleteBody unless it ended where it should.
+
+        S3 does not miss the empty line at the end of chunks that are not signed: whatever it would end is whole.
+        """
+        if self._at is _At.TRAILERS and not self._line and self._chain is None:
+            self._check_trailers()
+            self._at = _At.END
         if not self.finished:
             raise _broken("the body ended early")
 
@@ -140,7 +146,7 @@ class Decoder:
             raise S3Error("InvalidChunkSizeError", fields=fields)
         promised = self._payload.decoded_length
         if promised is not None and (self._given + size > promised or (not size and self._given != promised)):
-            raise _broken(f"{self._given + size} bytes instead of {promised}")
+            raise too_few(promised, self._given + size)
         self._chunk += 1
         self._last_size = self._left = size
         if self._chain:
@@ -201,4 +207,10 @@ class Decoder:
 
 
 def _broken(why: str) -> S3Error:
-    return S3Error("IncompleteBody", cause=f"aws-chunked: {why}")
+    return S3Error("IncompleteBody", "The request body terminated unexpectedly", cause=f"aws-chunked: {why}")
+
+
+def too_few(expected: int, provided: int) -> S3Error:
+    """S3's answer to a body of other than the announced size; or too many."""
+    fields = {"NumberBytesExpected": str(expected), "NumberBytesProvided": str(provided)}
+    return S3Error("IncompleteBody", fields=fields, cause=f"{expected} bytes were announced, {provided} came")

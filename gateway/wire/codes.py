@@ -143,7 +143,12 @@ _ROWS: tuple[tuple[str, int, str, str], ...] = (
         "Only the last chunk is allowed to have a size less than 8192 bytes",
         STREAMING,
     ),
-    ("MalformedTrailerError", 400, "The request contained trailing data that was not well-formed.", TRAILERS),
+    (
+        "MalformedTrailerError",
+        400,
+        "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+        TRAILERS,
+    ),
     (
         "XAmzContentSHA256Mismatch",
         400,

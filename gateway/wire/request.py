@@ -22,6 +22,7 @@ from gateway.wire.names import check_bucket_name, check_key
 MOST_PARAMETERS = 100
 MOST_METADATA = 2048  # bytes of user metadata, names and values together
 PAGE = 1000
+MOST_PARTS = 10_000  # of an upload
 
 # ---------------------------------------------------------------- errors, percent-encoding, query
 
@@ -92,6 +93,15 @@ def integer(text: str, low: int, high: int, name: str) -> int:
         if low <= value <= high:
             return value
     raise bad_argument(name, text[:64], f"{name} must be an integer between {low} and {high}.")
+
+
+def part_number(text: str) -> int:
+    """``partNumber``: 1 to 10,000; else InvalidArgument in S3's words."""
+    try:
+        return integer(text, 1, MOST_PARTS, "partNumber")
+    except S3Error:
+        message = f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive"
+        raise bad_argument("partNumber", text[:64], message) from None
 
 
 def page_size(params: Mapping[str, str], name: str) -> int:

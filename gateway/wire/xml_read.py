@@ -252,9 +252,9 @@ def complete_upload(body: bytes) -> list[CompletedPart]:
             raise malformed(f"{child.name[:64]} is unknown, or one part too many")
         values = _members(child, _PART)
         number = _integer(values.get("PartNumber"), "PartNumber", _INTEGER)
-        etag = values.get("ETag", "").strip(_SPACE)
-        if not etag:
+        if "ETag" not in values:
             raise malformed("a Part without ETag")
+        etag = values["ETag"].strip(_SPACE)  # an empty one is no part's
         if number < 1:
             raise bad_argument("PartNumber", str(number), "PartNumber must be >= 1")
         if number > MOST_PARTS:

@@ -202,6 +202,28 @@ def test_complete_can_be_repeated(s3: Any, bucket: str) -> None:
     assert (first["ETag"], first["Key"]) == (second["ETag"], second["Key"])
 
 
+def test_a_complete_after_the_object_was_deleted(s3: Any, bucket: str, refuses: Callable[..., Any]) -> None:
+    upload = Sending(s3, bucket)
+    upload.part(1, b"x")
+    upload.complete()
+    s3.delete_object(Bucket=bucket, Key="big")
+    with refuses("NoSuchUpload", 404):
+        upload.complete()
+    with refuses("NoSuchKey", 404):
+        s3.get_object(Bucket=bucket, Key="big")
+
+
+def test_parts_of_an_object_count_from_one(s3: Any, bucket: str, refuses: Callable[..., Any]) -> None:
+    upload = Sending(s3, bucket)
+    upload.part(3, b"a" * FIVE)
+    upload.part(1000, b"b")
+    upload.complete()
+    at = {"Bucket": bucket, "Key": "big"}
+    assert [s3.head_object(**at, PartNumber=number)["ContentLength"] for number in (1, 2)] == [FIVE, 1]
+    with refuses("InvalidPartNumber", 416):
+        s3.get_object(**at, PartNumber=3)
+
+
 def test_a_zero_byte_part_makes_a_zero_byte_object(s3: Any, bucket: str) -> None:
     upload = Sending(s3, bucket)
     upload.part(1, b"")
