@@ -206,7 +206,7 @@ def jobs_of(this: Sick) -> list[Callable[[Round], None]]:
         jobs += [partial(_in, name, fault) for fault in faults(this.subject.counted())]
     this.subject.kill()
     this.history.died()
-    counted = dict.fromkeys(("openat", "pwrite64", "fsync", "fdatasync", "unlinkat", "pread64", "writev"), 6)
+    counted = dict.fromkeys(("pwrite64", "fsync", "fdatasync", "unlinkat", "pread64", "writev"), 6) | {"openat": 24}
     once = [fault for fault in faults(counted) if not fault.lasting]
     this.subject.start()
     return jobs + [partial(_at_start, fault) for fault in once] + [partial(_in_reap, fault) for fault in once]
