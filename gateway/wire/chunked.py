@@ -91,13 +91,7 @@ class Decoder:
         return pieces
 
     def finish(self) -> None:
-        """The raw body is over. Raises IncompleteBody unless it ended where it should.
-
-        S3 does not miss the empty line at the end of chunks that are not signed: whatever it would end is whole.
-        """
-        if self._at is _At.TRAILERS and not self._line and self._chain is None:
-            self._check_trailers()
-            self._at = _At.END
+        """The raw body is over. Raises IncompleteBody unless it ended where it should."""
         if not self.finished:
             raise _broken("the body ended early")
 

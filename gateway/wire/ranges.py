@@ -20,15 +20,13 @@ def parse(header: str | None, size: int) -> tuple[int, int] | None:
     """(start, stop) in bytes, stop exclusive; None means the whole object with 200.
 
     As S3 does, a header that is malformed, has another unit or several ranges is ignored. Raises InvalidRange (416)
-    where no byte lies in the range; in an object of 0 bytes that is every range but "the last N bytes".
+    where no byte lies in the range; in an object of 0 bytes that is every range.
     """
     found = _RANGE.fullmatch(header) if header else None
     if not found:
         return None
     first, last, suffix = found.groups()
     if suffix is not None:
-        if not size and _number(suffix):
-            return None  # RFC 9110 section 14.1.2: such a range can always be met, here with nothing
         start, stop = max(0, size - _number(suffix)), size
     else:
         start, stop = _number(first), min(size, _number(last) + 1) if last else size

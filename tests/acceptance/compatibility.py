@@ -32,6 +32,7 @@ FAMILIES = {
     "test_boto3_errors": "boto3: errors as documented",
     "test_boto3_listing": "boto3: ListObjectsV2",
     "test_boto3_listing_v1": "boto3: ListObjects, paged ListBuckets",
+    "test_boto3_versions": "boto3: ListObjectVersions",
     "test_boto3_multipart": "boto3: multipart uploads",
     "test_boto3_multipart_checksums": "boto3: checksums of multipart uploads",
     "test_boto3_multipart_listing": "boto3: lists of uploads and parts, races",

@@ -166,11 +166,9 @@ def test_a_range_that_s3_does_not_know_gives_the_whole(s3: Any, bucket: str, ask
 
 def test_ranges_of_an_object_without_bytes(s3: Any, bucket: str, refuses: Callable[..., Any]) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"")
-    for asked in ("bytes=0-", "bytes=0-0", "bytes=-0"):
+    for asked in ("bytes=0-", "bytes=0-0", "bytes=-0", "bytes=-1"):
         with refuses("InvalidRange", 416):
             s3.get_object(Bucket=bucket, Key="k", Range=asked)
-    got = s3.get_object(Bucket=bucket, Key="k", Range="bytes=-1")  # RFC 9110: the last byte, or what there is of it
-    assert (got["ResponseMetadata"]["HTTPStatusCode"], got["Body"].read()) == (200, b"")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
