@@ -158,8 +158,10 @@ def test_an_upload_belongs_to_its_key_and_bucket(s3: Any, new_bucket: Any, refus
 def test_a_part_that_was_never_sent(s3: Any, bucket: str, refuses: Callable[..., Any]) -> None:
     upload = Sending(s3, bucket)
     upload.part(1, b"x")
-    with refuses("InvalidPart", 400):
+    with refuses("InvalidPart", 400) as caught:
         upload.complete([1, 2])
+    told = caught.value.response["Error"]
+    assert (told["UploadId"], told["PartNumber"], told["ETag"]) == (upload.id, "2", "0")
 
 
 def test_parts_out_of_order(s3: Any, bucket: str, refuses: Callable[..., Any]) -> None:

@@ -82,6 +82,17 @@ async def test_the_last_chunk_stays_here_when_a_digest_is_wrong(
     assert (got, error) == (b"".join(chunks[:-1]), code)
 
 
+@ensureDeferred
+async def test_what_was_promised_and_what_came_are_told() -> None:
+    with pytest.raises(S3Error) as caught:
+        await read_all(intake([b"abc"], {}, Payload(sha256="0" * 64)))
+    told = {"ClientComputedContentSHA256": "0" * 64, "S3ComputedContentSHA256": hashlib.sha256(b"abc").hexdigest()}
+    assert caught.value.fields == told
+    with pytest.raises(S3Error) as caught:
+        await read_all(intake([b"abc"], size=5))
+    assert caught.value.fields == {"NumberBytesExpected": "5", "NumberBytesProvided": "3"}
+
+
 @pytest.mark.parametrize("announced", [14, 16, 0, 100])
 @ensureDeferred
 async def test_another_length_than_announced_is_never_whole(announced: int) -> None:

@@ -195,6 +195,19 @@ def test_t53_a_wrong_signature_tells_which_chunk(oracle: Oracle) -> None:
         assert f"chunk {number}" in error.cause
 
 
+def test_a_signature_that_is_none_is_a_wrong_one(oracle: Oracle) -> None:
+    payload = promised(oracle, SIGNED, 5)
+    for text in (b"invalid", b"0" * 128):
+        assert refusal(payload, b"5;chunk-signature=" + text + b"\r\nhello\r\n").code == "SignatureDoesNotMatch"
+    for text in (b"", b"0" * 129, b"a;b", b"a b"):
+        assert refusal(payload, b"5;chunk-signature=" + text + b"\r\nhello\r\n").code == "IncompleteBody"
+
+
+def test_another_length_than_announced_is_told(oracle: Oracle) -> None:
+    error = refusal(promised(oracle, SIGNED, 4), b"5;chunk-signature=" + b"0" * 64 + b"\r\nhello\r\n")
+    assert error.fields == {"NumberBytesExpected": "4", "NumberBytesProvided": "5"}
+
+
 def test_t54_chunks_cannot_be_moved_dropped_or_repeated(oracle: Oracle) -> None:
     chunks = [bytes([number]) * 8192 for number in range(3)]
     data = b"".join(chunks)
