@@ -254,7 +254,9 @@ class CopySource:
 
 
 def copy_source(text: str) -> CopySource:
-    """``[/]bucket/key[?versionId=id]``, percent-encoded, decoded once. Source: API_CopyObject.html
+    """``[/]bucket/key[?versionId=id]``, percent-encoded, decoded once; a plus is a space. Source: API_CopyObject.html
+
+    S3 reads the plus as forms do (github.com/aws/aws-sdk-php/issues/236); what encodes sources as forms relies on it.
 
     Raises InvalidArgument where it cannot be read, NotImplemented for an access point's ARN, and what
     ``check_key`` raises. Authorisation and storage both use what this gives (T69).
@@ -262,7 +264,7 @@ def copy_source(text: str) -> CopySource:
     path, mark, tail = text.partition("?")
     name, _, version = tail.partition("=")
     try:
-        whole = percent_decode(path).removeprefix(b"/")
+        whole = percent_decode(path.replace("+", "%20")).removeprefix(b"/")
         version_id = percent_decode(version).decode() if mark else None
         if whole.startswith(b"arn:"):
             fields = {"Header": "x-amz-copy-source"}
