@@ -23,6 +23,8 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.lockfile import FilesystemLock
 from zope.interface import implementer
 
+from gateway.workers.balance import Counted, InTurn, Turn
+
 
 @implementer(IListeningPort)
 class Bound:
@@ -114,26 +116,22 @@ class Binding:
         return self._keep(Bound(socket.socket(fileno=os.dup(fileDescriptor))))
 
 
-class _OneByOne:
-    """One connection for each turn of the event loop: whoever is less busy takes the next, so that a crowd that comes
-    at once does not end up in one process."""
-
-    @property
-    def numberAccepts(self) -> int:
-        return 1
-
-    @numberAccepts.setter
-    def numberAccepts(self, count: int) -> None:
-        """Twisted's own guess."""
-
-
-class _Tcp(_OneByOne, tcp.Port):
+class _TcpConnection(Counted, tcp.Server):
     pass
 
 
-class _Unix(_OneByOne, unix.Port):
+class _Tcp(InTurn, tcp.Port):
+    transport: Any = _TcpConnection
+
+
+class _UnixConnection(Counted, unix.Server):
+    pass
+
+
+class _Unix(InTurn, unix.Port):
     """Leaves the file alone, which the supervisor made and removes."""
 
+    transport: Any = _UnixConnection
     _shouldShutdown = False  # noqa: N815 - Twisted's
 
     def startListening(self) -> None:
@@ -151,8 +149,9 @@ class _Unix(_OneByOne, unix.Port):
 class Adopting:
     """A reactor for the same endpoints in a worker: each gets the next of ``descriptors``, which are closed."""
 
-    def __init__(self, reactor: Any, descriptors: Sequence[int]) -> None:
+    def __init__(self, reactor: Any, descriptors: Sequence[int], turn: Turn) -> None:
         self._reactor = reactor
+        self._turn = turn
         self._left = list(descriptors)
 
     def __getattr__(self, name: str) -> Any:
@@ -167,6 +166,7 @@ class Adopting:
                 port: Any = unix_port._fromListeningDescriptor(self._reactor, descriptor, factory)
             else:
                 port = tcp_port._fromListeningDescriptor(self._reactor, descriptor, listening.family, factory)
+        port.turn = self._turn
         port.startListening()
         return port
 

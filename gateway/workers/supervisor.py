@@ -24,6 +24,7 @@ from gateway.node.read import NodeSettings
 from gateway.node.rooms import lock_data
 from gateway.node.served import Served
 from gateway.settings import ConfigurationFault, ConfigurationFaults
+from gateway.workers.balance import Balance, balance_memory
 from gateway.workers.birth import Born, program
 from gateway.workers.child import Child
 from gateway.workers.faults import WorkerLost, received
@@ -45,7 +46,8 @@ class Supervisor(Served):
         super().__init__(settings, reactor)
         self.workers = workers
         self._lock: DataLock | None = None
-        self._slots = -1
+        self._shared: list[int] = []  # memory that all workers see
+        self._balance: Balance | None = None
         self._binding = Binding(reactor)
         self._doors: list[doors.Door] = []
         self._children: dict[int, Child] = {}  # by number; those that live
@@ -71,7 +73,8 @@ class Supervisor(Served):
         except ConfigurationFault as fault:
             raise ConfigurationFaults([fault]) from fault
         opened = await self._listen()
-        self._slots = slots_memory(self.workers)
+        self._shared = [slots_memory(self.workers), balance_memory(self.workers)]
+        self._balance = Balance(self._shared[1])
         self._started = Deferred()
         for number, born in enumerate(self._born):
             self._take_on(number, born)
@@ -116,9 +119,8 @@ class Supervisor(Served):
         await doors.shut(self._doors)
         if self._ended is not None and self._children:
             await self._ended
-        if self._slots >= 0:
-            os.close(self._slots)
-            self._slots = -1
+        while self._shared:
+            os.close(self._shared.pop())
         if self._lock is not None:
             self._lock.release()
 
@@ -149,7 +151,7 @@ class Supervisor(Served):
     def _let_open(self, number: int) -> None:
         assert self._lock is not None
         child = self._children[number]
-        child.hand([self._lock.descriptor, self._slots, *(bound.fileno() for bound in self._binding.sockets)])
+        child.hand([self._lock.descriptor, *self._shared, *(bound.fileno() for bound in self._binding.sockets)])
         verified = sorted(self._verified)
         child.say("open", text=self.settings.text, workers=self.workers, found=self._found, verified=verified)
 
@@ -192,6 +194,8 @@ class Supervisor(Served):
 
     def _gone(self, child: Child) -> None:
         del self._children[child.number]
+        if self._balance is not None:
+            self._balance.away(child.number)
         self._figures.gone(child)
         if self._duties is child:
             self._duties = None

@@ -26,6 +26,7 @@ from gateway.node.service import STARTING, Node
 from gateway.observe import Metrics
 from gateway.observe.whole import Report, report_of, text_of
 from gateway.settings import ConfigurationFaults
+from gateway.workers.balance import Balance, Turn
 from gateway.workers.channel import Channel, over
 from gateway.workers.faults import sent
 from gateway.workers.sockets import Adopting
@@ -79,12 +80,14 @@ class Worker:
         verified: Sequence[str],
     ) -> None:
         """``text`` of the configuration; the rest: see Seat. The lock, the slots and the doors were handed to us."""
-        lock, slots, *sockets = self._channel.handed
+        lock, slots, balance, *sockets = self._channel.handed
+        turn = Turn(Balance(balance), self._number)
+        os.close(balance)
         self._verified.update(verified)
         seat = Seat(
             workers=workers,
             lock=DataLock(lock),
-            doors=Adopting(self._reactor, sockets),
+            doors=Adopting(self._reactor, sockets, turn),
             slots=Slots(self._number, workers, slots),
             figures=self._figures_of_all,
             duties=False,

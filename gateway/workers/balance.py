@@ -1,0 +1,121 @@
+"""Who takes the next connection, where several processes wait at one door: nobody who has many more than another.
+
+The kernel wakes all of them, and the quickest takes everything: of 64 clients that came at once, one of two workers
+often had 40 or more, and then stood at its limit beside one with time to spare. So each tells how many connections it
+has, in memory that all see; who has clearly more than another leaves a newcomer to it for a moment, and takes it where
+the other did not come for it (it is busy, or hangs).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Any
+
+LEFT_TO_OTHERS = 0.005  # seconds
+_MOST = 100  # connections that a process takes in one turn of its event loop
+_WIDTH = 8  # bytes: one store of the processor, so that nobody reads half a number
+_AWAY = (1 << 64) - 1  # it takes nobody
+
+
+def balance_memory(workers: int) -> int:
+    """A descriptor of memory for so many processes, all of them away, that goes with the last one. Raises OSError."""
+    descriptor = os.memfd_create("gateway-balance")
+    os.write(descriptor, workers * _AWAY.to_bytes(_WIDTH))
+    return descriptor
+
+
+class Balance:
+    """What each process tells. ``descriptor``: of ``balance_memory``; it stays the caller's."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._numbers = memoryview(mmap.mmap(descriptor, 0)).cast("Q")
+
+    def tell(self, number: int, connections: int) -> None:
+        """Worker ``number`` has so many."""
+        self._numbers[number] = connections
+
+    def away(self, number: int) -> None:
+        """It takes no more: it is gone, or will be."""
+        self._numbers[number] = _AWAY
+
+    def least(self) -> int:
+        """The connections of who has fewest."""
+        return min(self._numbers)
+
+
+class Turn:
+    """Of one worker, at all its doors."""
+
+    def __init__(self, balance: Balance, number: int) -> None:
+        self._balance = balance
+        self._number = number
+        self._connections = 0
+        self._takes = True
+        balance.tell(number, 0)
+
+    def change(self, by: int) -> None:
+        """So many connections more."""
+        self._connections += by
+        if self._takes:
+            self._balance.tell(self._number, self._connections)
+
+    def room(self) -> int:
+        """How many of those that come are ours to take now: until we have an eighth more than another, and one.
+
+        Were it none more, every second newcomer would wait for the other, and a crowd would come in one by one.
+        """
+        return min(self._balance.least() + 2 + self._connections // 8 - self._connections, _MOST)
+
+    def end(self) -> None:
+        """A door is closed: the others need not wait for us any more."""
+        self._takes = False
+        self._balance.away(self._number)
+
+
+class Counted:
+    """Mixed into a transport of Twisted's: a connection that counts while it is open."""
+
+    def __init__(self, skt: Any, protocol: Any, client: Any, server: Any, *more: Any) -> None:
+        super().__init__(skt, protocol, client, server, *more)  # type: ignore[call-arg]
+        self._turn: Turn = server.turn
+        self._turn.change(1)
+
+    def connectionLost(self, reason: Any) -> None:
+        self._turn.change(-1)
+        super().connectionLost(reason)  # type: ignore[misc]
+
+
+class InTurn:
+    """Mixed into a port of Twisted's: in each turn of the event loop it takes the connections that are ours."""
+
+    turn: Turn
+    reactor: Any
+
+    @property
+    def numberAccepts(self) -> int:
+        return max(self.turn.room(), 1)
+
+    @numberAccepts.setter
+    def numberAccepts(self, count: int) -> None:
+        """Twisted's own guess."""
+
+    def doRead(self) -> None:
+        port: Any = self
+        if self.turn.room() > 0:
+            super().doRead()  # type: ignore[misc]
+        else:
+            port.stopReading()
+            self.reactor.callLater(LEFT_TO_OTHERS, self._take_what_is_left)
+
+    def _take_what_is_left(self) -> None:
+        port: Any = self
+        if port.connected and not port.disconnecting:
+            super().doRead()  # type: ignore[misc]
+            port.startReading()
+
+    def loseConnection(self, *reason: Any) -> Any:
+        self.turn.end()
+        return super().loseConnection(*reason)  # type: ignore[misc]
+
+    stopListening = loseConnection  # noqa: N815 - Twisted's
