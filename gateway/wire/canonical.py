@@ -103,9 +103,10 @@ def http_time(text: str) -> float | None:
 
 def _epoch(year: int, month: int, day: int, hour: int, minute: int, second: int) -> float | None:
     try:
-        return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
+        time = datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError:
         return None
+    return time if time >= 0 else None  # S3 reads no date before the epoch
 
 
 def iso_basic(time: float) -> str:

@@ -114,6 +114,7 @@ def _prove_v4(
     right = signature_v4.matches(call, claim, signed, key)
     if secret is None:
         raise _unknown_key(claim)
+    signature_v4.check_day(claim)
     if not (right and secret):  # an empty secret is none that a client could have proved to hold
         raise S3Error(
             "SignatureDoesNotMatch",

@@ -131,6 +131,17 @@ def too_skewed(time: float, now: float) -> S3Error:
     )
 
 
+def check_day(claim: Claim) -> None:
+    """S3's answer to a scope of another day than that of X-Amz-Date. It comes after those to a clock that is off and
+    to an unknown key, as S3 gives them."""
+    if claim.day == claim.stamp[:8]:
+        return
+    why = f'Invalid credential date "{claim.day}". This date is not the same as X-Amz-Date: "{claim.stamp[:8]}".'
+    if claim.place == "header":
+        raise S3Error("AuthorizationHeaderMalformed", f"The authorization header is malformed; {why}")
+    raise S3Error("AuthorizationQueryParametersError", why)
+
+
 def check_region(claim: Claim, region: str) -> None:
     """S3's answer to a scope of another region; the Region element tells the SDKs where to sign for."""
     if claim.region == region:

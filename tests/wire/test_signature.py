@@ -321,6 +321,7 @@ def test_t39_the_date_must_be_there_and_x_amz_date_wins(oracle: Oracle, change: 
         {"x-amz-date": "20130524T000000"},
         {"x-amz-date": "20130532T000000Z"},
         {"x-amz-date": "00000524T000000Z"},
+        {"x-amz-date": "19500707T215304Z"},
         {"x-amz-date": ""},
     ):
         error = oracle.refusal(change(call, headers))
@@ -330,8 +331,20 @@ def test_t39_the_date_must_be_there_and_x_amz_date_wins(oracle: Oracle, change: 
         )
     both = oracle.header()
     assert oracle.prove(change(both, {"date": "Fri, 24 May 2002 00:00:00 GMT"}))
-    stale = change(both, {"x-amz-date": "20130523T000000Z", "date": "Fri, 24 May 2013 00:00:00 GMT"})
-    assert oracle.refusal(stale).code == "AuthorizationHeaderMalformed"
+    for moved in ("20100707T215304Z", "20130523T000000Z", "99990707T215304Z"):  # the scope's day stays
+        stale = change(both, {"x-amz-date": moved, "date": "Fri, 24 May 2013 00:00:00 GMT"})
+        assert oracle.refusal(stale).code == "RequestTimeTooSkewed"
+
+
+def test_t42_the_day_of_a_scope_is_looked_at_after_the_key(oracle: Oracle, change: Change) -> None:
+    call = oracle.header()
+    other = change(call, {"authorization": call.headers["authorization"].replace("/20130524/", "/20150930/")})
+    assert oracle.refusal(other).code == "AuthorizationHeaderMalformed"
+    assert oracle.refusal(other, secret=None).code == "InvalidAccessKeyId"
+    url = oracle.presigned()
+    other = change(url, query=url.query.replace("%2F20130524%2F", "%2F20150930%2F"))
+    assert oracle.refusal(other).code == "AuthorizationQueryParametersError"
+    assert oracle.refusal(other, secret=None).code == "InvalidAccessKeyId"
 
 
 def test_t39_a_date_header_alone_will_do(oracle: Oracle) -> None:
