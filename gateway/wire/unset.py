@@ -1,4 +1,4 @@
-"""What S3 answers to GET of a sub-resource that nobody ever configured.
+"""What S3 answers to GET, and to DELETE, of a sub-resource that nobody ever configured.
 
 Each row is an error code or a document, as the operation's own page in the API reference says; callers check first
 that the bucket, and for object operations the object, exists.
@@ -48,6 +48,23 @@ DOCUMENTS: dict[str, bytes] = {
     "ListBucketInventoryConfigurations": document("ListInventoryConfigurationsResult", _NONE_LISTED),
     "ListBucketMetricsConfigurations": document("ListMetricsConfigurationsResult", _NONE_LISTED),
 }
+
+# Whoever deletes what was never set has what they want: 204. Not so ownership controls, for GET shows some, and what
+# has an id, of which S3's documentation says nothing.
+NOTHING_TO_DELETE: frozenset[str] = frozenset(
+    "Delete" + name
+    for name in (
+        "BucketCors",
+        "BucketEncryption",
+        "BucketLifecycle",
+        "BucketPolicy",
+        "BucketReplication",
+        "BucketTagging",
+        "BucketWebsite",
+        "ObjectTagging",
+        "PublicAccessBlock",
+    )
+)
 
 OPERATIONS: frozenset[str] = frozenset((*ERRORS, *NO_LOCK, *DOCUMENTS))
 

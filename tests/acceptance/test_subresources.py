@@ -40,6 +40,14 @@ def test_named_settings_that_a_bucket_never_had(s3: Any, bucket: str, refuses: C
     assert page == {"IsTruncated": False}
 
 
+@pytest.mark.parametrize(
+    "setting", "cors encryption lifecycle policy replication tagging website public_access_block".split()
+)
+def test_a_setting_that_a_bucket_never_had_may_be_deleted(s3: Any, bucket: str, setting: str) -> None:
+    delete = getattr(s3, f"delete_{'' if setting == 'public_access_block' else 'bucket_'}{setting}")
+    assert delete(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
+
+
 EMPTY_ON_BUCKET: dict[str, dict[str, Any]] = {
     "get_bucket_versioning": {},
     "get_bucket_logging": {},
@@ -60,8 +68,12 @@ def test_a_setting_that_is_empty_until_set(s3: Any, bucket: str, name: str) -> N
 def test_an_object_without_tags(s3: Any, bucket: str, refuses: Callable[..., Any]) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
     assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == []
-    with refuses("NoSuchKey", 404):
-        s3.get_object_tagging(Bucket=bucket, Key="none")
+    assert s3.delete_object_tagging(Bucket=bucket, Key="k")["ResponseMetadata"]["HTTPStatusCode"] == 204
+    for ask in (s3.get_object_tagging, s3.delete_object_tagging):
+        with refuses("NoSuchKey", 404):
+            ask(Bucket=bucket, Key="none")
+        with refuses("NoSuchVersion", 404):
+            ask(Bucket=bucket, Key="k", VersionId="none")
 
 
 @pytest.mark.parametrize("name", ["get_object_retention", "get_object_legal_hold"])
@@ -88,9 +100,11 @@ def test_the_owner_has_full_control(s3: Any, bucket: str, refuses: Callable[...,
 
 
 def test_what_says_nothing_new_passes(s3: Any, bucket: str, new_bucket: Callable[[], str]) -> None:
-    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="private", StorageClass="STANDARD")
-    upload = s3.create_multipart_upload(Bucket=bucket, Key="m", ACL="private", StorageClass="STANDARD")
-    s3.abort_multipart_upload(Bucket=bucket, Key="m", UploadId=upload["UploadId"])
+    for acl in ("private", "bucket-owner-full-control"):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL=acl, StorageClass="STANDARD")
+        s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k", ACL=acl)
+        upload = s3.create_multipart_upload(Bucket=bucket, Key="m", ACL=acl, StorageClass="STANDARD")
+        s3.abort_multipart_upload(Bucket=bucket, Key="m", UploadId=upload["UploadId"])
     s3.create_bucket(Bucket=new_bucket() + "-private", ACL="private")
 
 

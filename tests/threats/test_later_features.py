@@ -75,8 +75,6 @@ async def test_t118_archives_are_bytes_like_others(house: Any, tools: Any) -> No
         ("DELETE", "/bucket?foo"),
         ("DELETE", "/bucket/old?foo"),
         ("PUT", "/bucket/old?foo=1"),
-        ("DELETE", "/bucket?policy"),
-        ("DELETE", "/bucket/old?tagging"),
         ("GET", "/bucket?acl&policy"),
         ("DELETE", "/bucket?acl&cors"),
         ("POST", "/bucket/old"),
@@ -89,4 +87,12 @@ async def test_t77_unknown_words_do_not_fall_through(house: Any, tools: Any, met
     rows = house.rows()
     answer = await house.call(method, target)
     assert answer.status in (400, 404, 405, 412, 501)
+    assert house.rows() == rows
+
+
+@pytest.mark.parametrize("target", ["/bucket?policy", "/bucket?cors", "/bucket?website", "/bucket/old?tagging"])
+@ensureDeferred
+async def test_t77_deleting_a_setting_deletes_nothing_else(house: Any, target: str) -> None:
+    rows = house.rows()
+    assert (await house.call("DELETE", target)).status == 204
     assert house.rows() == rows

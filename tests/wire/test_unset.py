@@ -1,4 +1,4 @@
-"""GET of what was never configured: S3's error or S3's empty document, for every such operation."""
+"""GET of what was never configured: S3's error or S3's empty document, for every such operation; DELETE of it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ def test_every_read_of_a_configuration_has_an_answer() -> None:
     reads = {row.operation for row in ROWS if row.method == "GET" and row.operation.startswith("Get")}
     lists = {row.operation for row in ROWS if row.operation.startswith("ListBucket") and row.operation != "ListBuckets"}
     assert (reads - ELSEWHERE) | lists == unset.OPERATIONS
+
+
+# Deletes of configurations that are 501 until they exist.
+KEPT = {
+    "DeleteBucketOwnershipControls",
+    *(f"DeleteBucket{kind}Configuration" for kind in ("Analytics", "IntelligentTiering", "Inventory", "Metrics")),
+    "DeleteBucketMetadataConfiguration",
+    "DeleteBucketMetadataTableConfiguration",
+}
+
+
+def test_every_delete_of_a_configuration_has_an_answer() -> None:
+    deletes = {row.operation for row in ROWS if row.method == "DELETE" and len(row.words) > 0}
+    assert deletes - KEPT - {"AbortMultipartUpload", "DeleteObjectAnnotation"} == unset.NOTHING_TO_DELETE
 
 
 @pytest.mark.parametrize("operation", sorted(unset.ERRORS))
