@@ -12,8 +12,9 @@ from gateway import access, verifier
 from gateway.errors import BackendError, BlobMissing, ClientGone, S3Error, to_s3
 from gateway.model import Bucket, Call, Facts, Reply
 from gateway.operations import OPERATIONS, Gateway
+from gateway.wire import unset
 from gateway.wire.refusal import refusal
-from gateway.wire.route import refuse_unsupported, route
+from gateway.wire.route import PREFLIGHT, refuse_unsupported, route
 
 log = Logger()
 
@@ -32,6 +33,8 @@ class Gate:
         try:
             target = route(call, self._domains)
             facts = Facts(operation=target.operation, bucket=target.bucket or "", key=target.key or b"")
+            if target.operation == PREFLIGHT:
+                raise unset.refuse_preflight(call.headers, target.bucket, target.key)
             verified = await self._verifier.verify(call, target)
             who = verified.account.name if verified.account else ""
             facts = Facts(facts.operation, facts.bucket, facts.key, verified.access_key, who)

@@ -30,6 +30,12 @@ class Code:
 _ROWS: tuple[tuple[str, int, str, str], ...] = (
     # ---- who asks
     ("AccessDenied", 403, "Access Denied", ERRORS),
+    (
+        "AccessForbidden",
+        403,
+        "CORSResponse: CORS is not enabled for this bucket.",
+        GUIDE + "cors-troubleshooting.html",
+    ),
     ("AccountProblem", 403, "There is a problem with your account that prevents the operation.", ERRORS),
     ("AllAccessDisabled", 403, "All access to this resource has been disabled.", ERRORS),
     (

@@ -6,6 +6,8 @@ that the bucket, and for object operations the object, exists.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.errors import S3Error
 from gateway.wire.xml_text import document
 
@@ -67,6 +69,20 @@ NOTHING_TO_DELETE: frozenset[str] = frozenset(
 )
 
 OPERATIONS: frozenset[str] = frozenset((*ERRORS, *NO_LOCK, *DOCUMENTS))
+
+
+_REQUESTABLE = ("GET", "PUT", "HEAD", "POST", "DELETE")
+
+
+def refuse_preflight(headers: Mapping[str, str], bucket: str | None, key: bytes | None) -> S3Error:
+    """S3's answer to a browser that asks what a bucket without CORS rules permits. Nobody signs such a question."""
+    if "origin" not in headers:
+        return S3Error("BadRequest", "Insufficient information. Origin request header needed.")
+    method = headers.get("access-control-request-method", "null")
+    if method not in _REQUESTABLE:
+        return S3Error("BadRequest", f"Invalid Access-Control-Request-Method: {method[:32]}")
+    resource = "OBJECT" if key else "BUCKET" if bucket else "SERVICE"
+    return S3Error("AccessForbidden", fields={"Method": method, "ResourceType": resource})
 
 
 def unset(operation: str, bucket: str) -> bytes:

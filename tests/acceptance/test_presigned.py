@@ -152,3 +152,21 @@ def test_an_unsigned_amz_header_is_refused(s3: Any, bucket: str, sign: Any, foll
     """Every x-amz- header must be among the signed ones."""
     reply = follow("PUT", sign("put_object"), body=b"x", headers={"x-amz-meta-slipped": "in"})
     assert (reply.status, reply.code) == (403, "AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("asks", "status", "code"),
+    [
+        ({}, 400, "BadRequest"),
+        ({"Origin": "http://a.example"}, 400, "BadRequest"),
+        ({"Origin": "http://a.example", "Access-Control-Request-Method": "PATCH"}, 400, "BadRequest"),
+        ({"Origin": "http://a.example", "Access-Control-Request-Method": "PUT"}, 403, "AccessForbidden"),
+    ],
+    ids=["no origin", "no method", "no such method", "whole"],
+)
+def test_a_browser_that_asks_first(
+    bucket: str, sign: Any, follow: Any, asks: dict[str, str], status: int, code: str
+) -> None:
+    """It asks with the presigned URL of what comes next and signs nothing; no CORS rule was ever set."""
+    reply = follow("OPTIONS", sign("put_object"), headers=asks)
+    assert (reply.status, reply.code) == (status, code)
