@@ -5,6 +5,8 @@ Every error on the way becomes a reply here and nowhere else.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
@@ -46,7 +48,7 @@ class Gate:
             reply = await operation(self._gateway, verified, bucket)
             return Reply(reply.status, reply.headers, reply.body, reply.length, reply.close, facts)
         except S3Error as error:
-            return refusal(call, error, facts)
+            return await self._refused(call, error, facts)
         except BackendError as fault:
             if isinstance(fault, BlobMissing):  # acknowledged, and not there any more: nobody but the operator can help
                 log.error("{bucket}/{key!r}: {fault}", bucket=facts.bucket, key=facts.key.decode(), fault=fault)
@@ -56,6 +58,17 @@ class Gate:
         except Exception:  # our own bug: the client gets a clean 500, the log gets the whole story
             log.failure("request {request_id} failed", request_id=call.id)
             return refusal(call, S3Error("InternalError", cause="unexpected failure, see the log"), facts)
+
+    async def _refused(self, call: Call, error: S3Error, facts: Facts) -> Reply:
+        """A refused HeadBucket tells the region all the same, as S3's does: SDKs learn it so, unsigned or signed for
+        another one. A bucket that is not there has this gateway's.
+        """
+        reply = refusal(call, error, facts)
+        if facts.operation != "HeadBucket" or reply.status not in (400, 403):
+            return reply
+        bucket = await self._gateway.catalogue.buckets.find(facts.bucket)
+        region = (bucket and bucket.constraint) or self._gateway.region
+        return replace(reply, headers=(*reply.headers, ("x-amz-bucket-region", region)))
 
     async def _authorise(self, verified: verifier.VerifiedCall) -> Bucket | None:
         """The bucket that the call is about; raises S3Error where it is missing or the account may not do this."""

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,17 @@ def test_buckets_are_listed_in_order_with_their_owner(s3: Any) -> None:
 
 def test_the_head_of_a_bucket_tells_its_region(s3: Any, bucket: str, site: Any) -> None:
     assert s3.head_bucket(Bucket=bucket)["BucketRegion"] == site.region
+
+
+def test_a_refused_head_of_a_bucket_tells_its_region_too(site: Any, other_site: Any, bucket: str, raw_of: Any) -> None:
+    """How SDKs look for a bucket's region: unsigned, or with whatever key they have."""
+    unknown = raw_of(dataclasses.replace(site, access_key="AKIAIOSFODNN7EXAMPLE"))
+    for refused in (
+        raw_of(site)("HEAD", f"/{bucket}", signed=False),
+        raw_of(other_site)("HEAD", f"/{bucket}"),
+        unknown("HEAD", f"/{bucket}"),
+    ):
+        assert (refused.status, refused.headers.get("x-amz-bucket-region")) == (403, site.region)
 
 
 def test_creating_my_own_bucket_again(s3: Any, bucket: str) -> None:

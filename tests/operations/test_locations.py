@@ -60,6 +60,15 @@ async def test_a_bucket_lives_where_it_was_asked_for(
 
 
 @ensureDeferred
+async def test_a_refused_head_of_a_bucket_tells_its_own_region(shop: Any) -> None:
+    await shop.call("PUT", "/one", document("eu-west-1"))
+    for path, region in (("/one", "eu-west-1"), ("/nowhere", "us-east-1")):
+        reply = await shop.gate.answer(shop.prepare("HEAD", path, key="AKIAIOSFODNN7EXAMPLE"))
+        assert (reply.status, dict(reply.headers)["x-amz-bucket-region"]) == (403, region)
+    assert "x-amz-bucket-region" not in (await shop.call("HEAD", "/nowhere")).headers  # 404
+
+
+@ensureDeferred
 async def test_an_unknown_place_is_refused_once_there_is_a_choice(shop: Any) -> None:
     assert (await shop.call("PUT", "/any", document("mars-north-1"))).status == 200
     with_cold(shop)
