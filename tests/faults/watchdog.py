@@ -6,6 +6,7 @@ were looked at. A callback that waits (a synchronous read, a lock) takes no CPU 
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from typing import Any, Self
@@ -25,12 +26,14 @@ class Watchdog:
     def __enter__(self) -> Self:
         """Reads and writes of sockets, one by one, and each round of timed and thread calls."""
         self._on = True
+        gc.freeze()  # a pass over all that the tests made before is no callback's fault
         self._reactor._doReadOrWrite = self._timed(self._reactor._doReadOrWrite, lambda args: repr(args[0]))
         self._reactor.runUntilCurrent = self._timed(self._reactor.runUntilCurrent, lambda args: "timed calls")
         return self
 
     def __exit__(self, *fault: object) -> None:
         self._on = False  # a callback that runs still holds what we put there
+        gc.unfreeze()
         del self._reactor._doReadOrWrite, self._reactor.runUntilCurrent
 
     def _timed(self, call: Callable[..., Any], name: Callable[[tuple[Any, ...]], str]) -> Callable[..., Any]:

@@ -123,11 +123,10 @@ class Line:
     async def _connect(self) -> None:
         await self.close()
         ready: Deferred[Session] = Deferred()
-        ready.addTimeout(self._seconds, self._reactor)
         factory = Factory.forProtocol(lambda: _Transport(self._reactor, self._login, self._seconds, ready))
         try:
             self._transport = await self._endpoint.connect(factory)
-            self._session = await ready
+            self._session = await ready.addTimeout(self._seconds, self._reactor)
         except api.BackendError:
             await self.close()
             raise

@@ -89,8 +89,10 @@ async def test_a_server_that_is_gone_and_comes_back(own: Any) -> None:
     own.stop()
     with pytest.raises(BackendDown):
         await backend.put(a_put("kit/other"))
+    waiting = set(reactor.getDelayedCalls())  # type: ignore[attr-defined]
     with pytest.raises(BackendDown):
         await fetched(backend)
+    assert set(reactor.getDelayedCalls()) <= waiting, "something waits for a line that never was"  # type: ignore[attr-defined]
     own.start()
     assert await fetched(backend) == DATA
     page = await backend.list(api.ListRequest())
