@@ -38,8 +38,9 @@ class Gate:
             if target.operation == PREFLIGHT:
                 raise unset.refuse_preflight(call.headers, target.bucket, target.key)
             verified = await self._verifier.verify(call, target)
+            target = verified.route  # a form tells its key and its headers inside
             who = verified.account.name if verified.account else ""
-            facts = Facts(facts.operation, facts.bucket, facts.key, verified.access_key, who)
+            facts = Facts(facts.operation, facts.bucket, target.key or b"", verified.access_key, who)
             bucket = await self._authorise(verified)
             operation = OPERATIONS.get(target.operation)
             if operation is None:

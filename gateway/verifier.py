@@ -5,12 +5,15 @@ Only the Verifier can build a VerifiedCall, and only a VerifiedCall reaches an o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from gateway.catalogue import Catalogue
 from gateway.errors import S3Error
 from gateway.model import Account, Call
-from gateway.wire import signature
+from gateway.model.bodies import no_pairs
+from gateway.wire import form, post_policy, signature
+from gateway.wire.names import check_key
 from gateway.wire.route import Route
 
 _BUILT_BY_THE_VERIFIER = object()
@@ -28,7 +31,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCall:
-    """A call whose signature was checked. ``account`` is None for a call that nobody signed."""
+    """A call whose signature was checked. ``account`` is None for a call that nobody signed.
+
+    ``form``: the fields of a form upload, else empty; then ``call`` has the form's file as its body, and ``route`` the
+    key and the headers that the form's fields stand for.
+    """
 
     call: Call
     route: Route
@@ -36,6 +43,7 @@ class VerifiedCall:
     access_key: str
     payload: signature.Payload
     proof: object
+    form: Mapping[str, str] = field(default_factory=no_pairs)
 
     def __post_init__(self) -> None:
         if self.proof is not _BUILT_BY_THE_VERIFIER:
@@ -60,14 +68,52 @@ class Verifier:
 
         An unknown access key costs the same work as a wrong secret, so that time does not tell them apart.
         """
+        if route.operation == "PostObject":
+            return await self._verify_form(call, route)
         claim = signature.read_claim(call)
         if claim is None:
             self._catalogue.look()
             return VerifiedCall(call, route, None, "", signature.anonymous_payload(call), _BUILT_BY_THE_VERIFIER)
+        account, payload = await self._prove(call, route, claim)
+        return VerifiedCall(call, route, account, claim.access_key, payload, _BUILT_BY_THE_VERIFIER)
+
+    async def _verify_form(self, call: Call, route: Route) -> VerifiedCall:
+        """The same for a form, whose signature is among its fields and covers a policy, which rules all others.
+
+        Only what comes before the file is read, and no byte of the file where anything is wrong with it.
+        """
+        signature.refuse_head_of_form(call)
+        read = await form.read(call)
+        claim = signature.read_form_claim(read.fields)
+        account, access_key, payload, bounds = None, "", signature.Payload(), post_policy.Bounds()
+        if claim is None:
+            self._catalogue.look()
+        else:
+            account, payload = await self._prove(call, route, claim)
+            access_key = claim.access_key
+            policy = post_policy.read(claim.payload)
+            policy.check(read.fields, route.bucket or "", call.received)
+            bounds = policy.bounds
+        check_key(read.key)
+        headers = form.headers_of(read, call)
+        return VerifiedCall(
+            replace(call, body=read.file(bounds)),
+            replace(route, key=read.key, headers=headers),
+            account,
+            access_key,
+            payload,
+            _BUILT_BY_THE_VERIFIER,
+            read.fields,
+        )
+
+    async def _prove(
+        self, call: Call, route: Route, claim: signature.Claim
+    ) -> tuple[Account | None, signature.Payload]:
+        """Whose the claim is, and how the body must prove itself. Raises S3Error."""
         known = await self._catalogue.accounts.signer(claim.access_key)
         account, secret = known if known is not None else (None, None)
         try:
-            payload = signature.verify(
+            return account, signature.verify(
                 call,
                 claim,
                 secret,
@@ -83,4 +129,3 @@ class Verifier:
             if refusal.code == "SignatureDoesNotMatch" and refusal.cause:
                 self._explained = call.received
             raise
-        return VerifiedCall(call, route, account, claim.access_key, payload, _BUILT_BY_THE_VERIFIER)

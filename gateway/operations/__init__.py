@@ -11,6 +11,7 @@ from gateway.operations import (
     get,
     list_objects,
     multipart,
+    post,
     put,
     unset_settings,
     upload_lists,
@@ -21,6 +22,7 @@ from gateway.operations.gateway import Gateway, Operation
 OPERATIONS: dict[str, Operation] = {
     **buckets.OPERATIONS,
     **put.OPERATIONS,
+    **post.OPERATIONS,
     **get.OPERATIONS,
     **copy.OPERATIONS,
     **delete.OPERATIONS,

@@ -120,10 +120,14 @@ async def discard(gateway: Gateway, location: str, names: Sequence[str]) -> None
 
 
 async def keep_unsized(gateway: Gateway, location: Location, body: Body, bucket: int, manifest: Manifest) -> Kept:
-    """Keep a body whose length only its end tells, in parts of 8 MiB through the multipart hooks.
+    """Keep a body whose length only its end tells, in parts of 8 MiB through the multipart hooks; a small one whole.
 
     The row in the catalogue stays "opening": no client sees it, and the reaper ends what a crash leaves behind.
     """
+    cut = Cut(body)
+    first = await cut.upto(_UNSIZED_PART)
+    if len(first) < _UNSIZED_PART:  # that is all of it, and proved
+        return await keep(gateway, location, BytesBody(first), manifest)
     name = await gateway.catalogue.blobs.name(location.name)
     upload = await gateway.catalogue.uploads.create(
         bucket=bucket, key=manifest.key, owner=manifest.owner, location=location.name, blob=name, content=Content()
@@ -131,10 +135,10 @@ async def keep_unsized(gateway: Gateway, location: Location, body: Body, bucket:
     try:
         pair = beside(gateway.seal, replace(manifest, upload=name), name, location.capabilities)
         token = (await location.createMPU(CreateMPURequest(name=name, metadata=pair))).token
-        cut, total = Cut(body), 0
         chosen: list[ChosenPart] = []
         crcs: list[bytes] = []
-        while data := await cut.upto(_UNSIZED_PART):
+        data, total = first, 0
+        while data:
             total += len(data)
             if total > LARGEST_BODY:
                 raise S3Error("EntityTooLarge")
@@ -144,20 +148,12 @@ async def keep_unsized(gateway: Gateway, location: Location, body: Body, bucket:
             receipt = (await location.uploadPart(part)).receipt
             chosen.append(ChosenPart(number=number, size=len(data), receipt=receipt))
             crcs.append(measured.crcs())
-        if not chosen:
-            return await _nothing(gateway, location, upload.id, name, manifest)
+            data = await cut.upto(_UNSIZED_PART)
         done = await location.completeMPU(CompleteMPURequest(name=name, token=token, parts=tuple(chosen)))
     except BaseException:
         await give_up(gateway, location, upload)
         raise
     return Kept(pieces_of(done.blobs, [part.size for part in chosen], crcs), total, upload.id, described=False)
-
-
-async def _nothing(gateway: Gateway, location: Location, upload: str, name: str, manifest: Manifest) -> Kept:
-    """The body had no bytes at all: an empty blob instead of an upload without parts."""
-    await end_upload(location, name)
-    await gateway.catalogue.uploads.forget(upload)
-    return await keep(gateway, location, BytesBody(b""), manifest)
 
 
 def pieces_of(blobs: Sequence[BlobSize], sizes: Sequence[int], crcs: Sequence[bytes]) -> tuple[Piece, ...]:

@@ -16,13 +16,14 @@ class Claim:
     that is signed (V4: ``yyyyMMddTHHmmssZ``; V2: the Date header, "" beside x-amz-date, or Expires).
     ``expires``: V4 in the query: seconds of life; V2 in the query: the epoch second it ends; None in headers.
     ``day``, ``region``, ``signed_headers``, ``query`` (canonical, without X-Amz-Signature): V4 only.
-    ``payload``: V4: the payload line that is signed; V2: x-amz-content-sha256 if it was sent, else "".
+    ``payload``: V4: the payload line that is signed; V2: x-amz-content-sha256 if it was sent, else "". In a form: its
+    policy, which is what is signed there.
     ``token``: a session token, "" where none was sent.
     """
 
     access_key: str
     scheme: Literal["v4", "v2"]
-    place: Literal["header", "query"]
+    place: Literal["header", "query", "form"]
     signature: str = field(repr=False)
     time: float = 0.0
     stamp: str = ""

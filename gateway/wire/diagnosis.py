@@ -12,7 +12,7 @@ from itertools import islice
 from urllib.parse import quote, unquote
 
 from gateway.model import Call
-from gateway.wire import canonical, signature_v2
+from gateway.wire import canonical, signature_form, signature_v2
 from gateway.wire.claim import Claim
 from gateway.wire.diagnosis_guesses import METHODS, guesses
 from gateway.wire.signature_v4 import same, signed_of
@@ -111,3 +111,14 @@ def _guesses_v2(call: Call, bucket: str) -> Iterator[tuple[str, Call, str]]:
     for method in METHODS:
         why = f"method: the client signed {method}, {call.method} arrived"
         yield why, replace(call, method=method), bucket
+
+
+# ---------------------------------------------------------------- forms
+
+
+def explain_form(claim: Claim, secret: str) -> str:
+    """The likely reason why the signature of a form's policy does not match."""
+    for why, other in _other_secrets(secret, claim.access_key):
+        if signature_form.prove(replace(claim, time=0.0), other, now=0.0, region=None):
+            return why
+    return f"secret or policy: the client holds another secret for {claim.access_key}, or signed another policy"

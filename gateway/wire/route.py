@@ -14,6 +14,7 @@ from gateway.errors import S3Error
 from gateway.model import NOTHING, Call
 from gateway.model.record import record
 from gateway.wire.checksums import ALGORITHMS
+from gateway.wire.form_reader import is_form
 from gateway.wire.names import check_bucket_name, check_key
 from gateway.wire.request import bad_argument, check_header_value, percent_decode, query
 from gateway.wire.table import (
@@ -73,7 +74,7 @@ def route(call: Call, domains: Sequence[str] = ()) -> Route:
 def _operation(row: Row, headers: Mapping[str, str]) -> str:
     if row.operation in COPIES and "x-amz-copy-source" in headers:
         return COPIES[row.operation]
-    if row.operation == "PostObject" and not headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    if row.operation == "PostObject" and not is_form(headers.get("content-type", "")):
         condition = "Bucket POST must be of the enclosure-type multipart/form-data"
         raise S3Error("PreconditionFailed", fields={"Condition": condition})
     return row.operation

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.errors import S3Error
 from gateway.model import Call
-from gateway.wire import canonical, diagnosis, signature_read, signature_v2, signature_v4
+from gateway.wire import canonical, diagnosis, signature_form, signature_read, signature_v2, signature_v4
 from gateway.wire.claim import ChunkChain, Claim, Payload
 from gateway.wire.signature_payload import (
     UNSIGNED,
@@ -17,7 +19,16 @@ from gateway.wire.signature_payload import (
     unchained_payload,
 )
 
-__all__ = ["ChunkChain", "Claim", "Payload", "anonymous_payload", "read_claim", "verify"]
+__all__ = [
+    "ChunkChain",
+    "Claim",
+    "Payload",
+    "anonymous_payload",
+    "read_claim",
+    "read_form_claim",
+    "refuse_head_of_form",
+    "verify",
+]
 
 # The work for a key that we do not know is done with this, so that time does not tell.
 _NOBODY = "nobody" * 7
@@ -46,6 +57,19 @@ def read_claim(call: Call) -> Claim | None:
     if authorization is None:
         return None
     return _in_header(call, authorization, pairs)
+
+
+def refuse_head_of_form(call: Call) -> None:
+    """AccessDenied for a form that is signed in its head: nothing but its policy authorises a form."""
+    pairs = canonical.query_pairs(call.query)
+    in_query = signature_read.attempts_query(pairs) or signature_v2.attempts_query(pairs)
+    if in_query or "authorization" in call.headers:
+        raise S3Error("AccessDenied", cause="a form is signed in its fields, not in its head")
+
+
+def read_form_claim(fields: Mapping[str, str]) -> Claim | None:
+    """The signature that a form carries among its fields; None where it does not try to authenticate at all."""
+    return signature_form.read(fields)
 
 
 def _in_header(call: Call, authorization: str, pairs: list[tuple[str, str]]) -> Claim:
@@ -88,9 +112,11 @@ def verify(
 
     Raises S3Error; on SignatureDoesNotMatch its ``cause`` names the likely reason for the operator.
     """
-    if claim.scheme == "v2":
-        if not v2:
-            raise S3Error("InvalidRequest", _NO_V2)
+    if claim.scheme == "v2" and not v2:
+        raise S3Error("InvalidRequest", _NO_V2)
+    if claim.place == "form":
+        payload = _prove_form(claim, secret, now, region, explain)
+    elif claim.scheme == "v2":
         payload = _prove_v2(call, claim, secret, now, bucket_in_host, explain)
     else:
         payload = _prove_v4(call, claim, secret, now, region, known_hosts if explain else None)
@@ -141,6 +167,20 @@ def _prove_v2(call: Call, claim: Claim, secret: str | None, now: float, bucket_i
             cause=diagnosis.explain_v2(call, claim, secret, bucket_in_host) if explain else "",
         )
     return unchained_payload(call.headers, claim.payload or UNSIGNED)
+
+
+def _prove_form(claim: Claim, secret: str | None, now: float, region: str | None, explain: bool) -> Payload:
+    right = signature_form.prove(claim, secret or _NOBODY, now=now, region=region)
+    if secret is None:
+        raise _unknown_key(claim)
+    signature_form.check_day(claim)
+    if not (right and secret):
+        raise S3Error(
+            "SignatureDoesNotMatch",
+            fields=signature_form.mismatch_fields(claim),
+            cause=diagnosis.explain_form(claim, secret) if explain else "",
+        )
+    return Payload()
 
 
 def _unknown_key(claim: Claim) -> S3Error:

@@ -56,7 +56,7 @@ def from_header(call: Call, credentials: str, pairs: list[tuple[str, str]]) -> C
     check_word(payload)
     time, stamp = _header_time(headers)
     parts = _components(credentials)
-    access_key, day, region = _credential(parts["Credential"], _malformed)
+    access_key, day, region = credential(parts["Credential"], _malformed)
     names = _signed_names(parts["SignedHeaders"], _malformed)
     return Claim(
         access_key=access_key,
@@ -104,7 +104,7 @@ def _components(credentials: str) -> dict[str, str]:
 
 
 @lru_cache(maxsize=256)  # a client's requests of one day share it
-def _credential(text: str, refuse: _Refuse) -> tuple[str, str, str]:
+def credential(text: str, refuse: _Refuse) -> tuple[str, str, str]:
     """(access key, day, region) of a credential whose scope is sound."""
     parts = text.split("/")
     if len(parts) != 5 or not parts[0]:
@@ -155,7 +155,7 @@ def from_query(call: Call, pairs: list[tuple[str, str]]) -> Claim:
     if time is None:
         raise _refused("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     expires = _life(words["X-Amz-Expires"])
-    access_key, day, region = _credential(words["X-Amz-Credential"], _refused_credential)
+    access_key, day, region = credential(words["X-Amz-Credential"], _refused_credential)
     names = _signed_names(words["X-Amz-SignedHeaders"], _refused_headers)
     return Claim(
         access_key=access_key,

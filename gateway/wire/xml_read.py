@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
+from urllib.parse import urlencode
 from xml.parsers import expat
 
 from gateway.errors import S3Error
@@ -268,6 +269,20 @@ def complete_upload(body: bytes) -> list[CompletedPart]:
     if not parts:
         raise malformed("no parts")
     return parts
+
+
+_TAG = frozenset(("Key", "Value"))
+
+
+def tagging(body: bytes) -> str:
+    """A Tagging document as x-amz-tagging has it: ``name=value&name=value``. Raises MalformedXML. API_Tagging.html"""
+    sets = parse(body, "Tagging").children
+    if len(sets) != 1 or sets[0].name != "TagSet" or any(tag.name != "Tag" for tag in sets[0].children):
+        raise malformed("a Tagging is one TagSet of Tags")
+    tags = [_members(tag, _TAG) for tag in sets[0].children]
+    if any(len(tag) != len(_TAG) for tag in tags):
+        raise malformed("a Tag has a Key and a Value")
+    return urlencode([(tag["Key"], tag["Value"]) for tag in tags])
 
 
 def _part_checksums(values: Mapping[str, str]) -> dict[str, str]:

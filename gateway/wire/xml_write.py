@@ -92,6 +92,12 @@ def complete_multipart(
     )
 
 
+def post_response(url: str, bucket: str, key: bytes, etag: str) -> bytes:
+    """RESTObjectPOST.html: a document without a namespace, as S3 sends it; ``etag`` with its quotes."""
+    inner = f"{element('Location', url)}<Bucket>{bucket}</Bucket><Key>{name_text(key, False)}</Key>"
+    return f"{HEAD}<PostResponse>{inner}{element('ETag', etag)}</PostResponse>".encode()
+
+
 def list_parts(
     bucket: str,
     upload: Upload,

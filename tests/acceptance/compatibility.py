@@ -48,6 +48,7 @@ FAMILIES = {
     "test_limits": "S3's limits",
     "test_odd_keys": "odd keys, byte for byte",
     "test_presigned": "presigned URLs",
+    "test_forms": "form uploads (POST Object)",
     "test_signature_v2": "Signature V2",
     "test_signed_chunks": "uploads in signed chunks",
     "test_streaming_memory": "1 GiB in little memory",

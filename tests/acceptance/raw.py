@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,20 @@ class RawReply:
         """The S3 error code, "" where the body holds none."""
         found = re.search(rb"<Code>([^<]*)</Code>", self.body)
         return found[1].decode() if found else ""
+
+
+def form_of(fields: Mapping[str, str], data: bytes, filename: str = "a.bin", tail: bytes = b"") -> tuple[str, bytes]:
+    """(Content-Type, body) as a browser makes them; ``tail``: parts behind the file, before the closing delimiter."""
+    boundary = f"----WebKitFormBoundary{uuid.uuid4().hex[:16]}".encode()
+    parts = [
+        b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (boundary, name.encode(), value.encode())
+        for name, value in fields.items()
+    ]
+    head = f'Content-Disposition: form-data; name="file"; filename="{filename}"\r\nContent-Type: image/x-own\r\n\r\n'
+    parts.append(b"--%b\r\n%b%b\r\n" % (boundary, head.encode(), data))
+    if tail:
+        parts.append(b'--%b\r\nContent-Disposition: form-data; name="submit"\r\n\r\n%b\r\n' % (boundary, tail))
+    return f"multipart/form-data; boundary={boundary.decode()}", b"".join([*parts, b"--" + boundary + b"--\r\n"])
 
 
 class SayingPayload(S3SigV4Auth):  # type: ignore[misc]

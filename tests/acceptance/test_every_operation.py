@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from gateway.operations import OPERATIONS
 from gateway.operations.unset_settings import OPERATIONS as NEVER_SET
+from tests.acceptance.raw import form_of
 
 PART = 5 * 1024 * 1024
 
@@ -28,7 +29,9 @@ def asked(s3: Any) -> Any:
     s3.meta.events.unregister("before-call.s3", note)
 
 
-def test_every_operation_is_answered(s3: Any, asked: set[str], new_bucket: Callable[[], str]) -> None:
+def test_every_operation_is_answered(
+    site: Any, s3: Any, asked: set[str], new_bucket: Callable[[], str], make_client: Callable[..., Any], raw: Any
+) -> None:
     bucket = new_bucket()
     kept = {"Bucket": bucket, "Key": "k"}
     source = {"CopySource": kept}
@@ -65,7 +68,15 @@ def test_every_operation_is_answered(s3: Any, asked: set[str], new_bucket: Calla
         except ClientError as refused:
             assert refused.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 404), name
 
+    form = make_client(site, signature_version="s3v4").generate_presigned_post(bucket, "form")
+    kind, body = form_of(form["fields"], b"z")
+    assert raw("POST", f"/{bucket}", headers={"Content-Type": kind}, body=body, signed=False).status == 204
+    assert s3.get_object(Bucket=bucket, Key="form")["Body"].read() == b"z"
+
     s3.delete_object(**kept)
+    s3.delete_object(Bucket=bucket, Key="form")
     assert "Errors" not in s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "copy"}, {"Key": "parts"}]})
     s3.delete_bucket(Bucket=bucket)
-    assert asked | {"CreateBucket"} == set(OPERATIONS), "what the gateway learnt is to be asked of every storage"
+    assert asked | {"CreateBucket", "PostObject"} == set(OPERATIONS), (
+        "what the gateway learnt is asked of every storage"
+    )

@@ -82,15 +82,18 @@ async def test_t36_only_one_way_to_sign_at_a_time(open_house: Any, tools: Any) -
 
 @ensureDeferred
 async def test_t37_a_form_is_authenticated_like_anything_else(house: Any, tools: Any) -> None:
-    body = b'--x\r\nContent-Disposition: form-data; name="key"\r\n\r\nnew\r\n--x--\r\n'
+    fields = (b"key", b"new"), (b"file", b"bytes")
+    parts = [b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % field for field in fields]
+    body = b"".join(parts) + b"--x--\r\n"
     headers = {"host": "localhost:8000", "content-type": "multipart/form-data; boundary=x"}
     headers["content-length"] = str(len(body))
     for target in ("/bucket/old?uploads", "/bucket?delete", "/bucket/old?uploadId=x"):
         await house.refuses(tools.request("POST", target, headers, body), 403, "AccessDenied")
-    # until forms are built, the form's own route is no way in either
-    await house.refuses(tools.request("POST", "/bucket", headers, body), (403, 501), "AccessDenied", "NotImplemented")
-    signed = tools.sign("POST", "/bucket", body, {"content-type": headers["content-type"]})
-    await house.refuses(signed, 501, "NotImplemented")
+    # the form's own route: nothing but its policy authorises it
+    await house.refuses(tools.request("POST", "/bucket", headers, body), 403, "AccessDenied")
+    for how in ("v4", "v4-query", "v2", "v2-query"):
+        signed = tools.sign("POST", "/bucket", body, {"content-type": headers["content-type"]}, how=how)
+        await house.refuses(signed, 403, "AccessDenied")
 
 
 @pytest.mark.parametrize(
