@@ -38,7 +38,7 @@ class Listing:
     ) -> ListingPage:
         """Up to ``limit`` keys and common prefixes together, strictly after the name ``after``.
 
-        ``after`` may be a common prefix: then everything below it is skipped.
+        ``after`` may be a common prefix: then everything below it is skipped. See ``whole`` for clients' markers.
         """
         if is_common_prefix(after, prefix, delimiter):
             first = beyond(after)
@@ -97,6 +97,14 @@ def common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:
 def is_common_prefix(name: bytes, prefix: bytes, delimiter: bytes) -> bool:
     """Could ``name`` be a common prefix of this listing?"""
     return name.startswith(prefix) and common_prefix(name, prefix, delimiter) == name
+
+
+def whole(marker: bytes, prefix: bytes, delimiter: bytes) -> bytes:
+    """The common prefix of this listing that a client's marker lies below, for S3 skips all of it; else the marker.
+
+    So it reads ``marker`` and ``key-marker``, yet not ``start-after``.
+    """
+    return (common_prefix(marker, prefix, delimiter) or marker) if marker.startswith(prefix) else marker
 
 
 def beyond(prefix: bytes) -> bytes:

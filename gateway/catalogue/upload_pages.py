@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.catalogue.database import Database
-from gateway.catalogue.listing import beyond, is_common_prefix, skim
+from gateway.catalogue.listing import beyond, is_common_prefix, skim, whole
 from gateway.catalogue.rows import UPLOAD, upload_of
 from gateway.model import Upload
 
@@ -38,8 +38,9 @@ def page_of(
     limit: int,
 ) -> UploadsPage:
     """What ``Uploads.page`` promises."""
-    if is_common_prefix(key_marker, prefix, delimiter):
-        first = (beyond(key_marker), "")
+    below = whole(key_marker, prefix, delimiter)
+    if is_common_prefix(below, prefix, delimiter):
+        first = (beyond(below), "")
     elif key_marker:
         first = max((prefix, ""), (key_marker, id_marker) if id_marker else (key_marker + b"\0", ""))
     else:

@@ -25,7 +25,7 @@ async def get_object_attributes(gateway: Gateway, call: VerifiedCall, bucket: Bu
     if not wanted <= set(_KNOWN):
         raise request.bad_argument("x-amz-object-attributes", named[:64], "Invalid attribute name specified.")
     version = await find(gateway, call, the(bucket))
-    conditions.check_read(headers, version.etag, version.modified)
+    conditions.check_read(headers, version.etag, version.modified, call.call.received)
     body = xml_write.object_attributes(
         etag=version.etag if "ETag" in wanted else None,
         checksums=_bare(version) if "Checksum" in wanted else {},

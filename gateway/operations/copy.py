@@ -43,7 +43,7 @@ async def find_source(gateway: Gateway, call: VerifiedCall, asked: request.CopyS
     version = await gateway.catalogue.versions.find(bucket.id, asked.key)
     if version is None:
         raise S3Error("NoSuchKey", fields={"Key": asked.key.decode()})
-    conditions.check_copy_source(call.route.headers, version.etag, version.modified)
+    conditions.check_copy_source(call.route.headers, version.etag, version.modified, call.call.received)
     return Source(bucket, version)
 
 
@@ -135,7 +135,7 @@ def _directive(headers: Mapping[str, str], what: str) -> str:
 def _content(headers: Mapping[str, str], source: Source, bucket: Bucket, key: bytes) -> Content:
     directive = _directive(headers, "metadata")
     _directive(headers, "tagging")  # nothing has tags yet
-    asked = request.content(headers)
+    asked = request.content(headers, metadata=directive == "REPLACE")
     itself = source.bucket.id == bucket.id and source.version.key == key
     changes = "x-amz-storage-class" in headers or "x-amz-website-redirect-location" in headers
     if itself and directive == "COPY" and not changes:

@@ -115,7 +115,7 @@ def _part_asked(call: VerifiedCall) -> int | None:
 
 async def _view(gateway: Gateway, call: VerifiedCall, version: Version, part: int | None) -> _View:
     headers, params = call.route.headers, call.route.params
-    conditions.check_read(headers, version.etag, version.modified)
+    conditions.check_read(headers, version.etag, version.modified, call.call.received)
     out = describe(version, params)
     if part is not None:
         return await _part_view(gateway, part, headers, version, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.catalogue.listing import whole
 from gateway.errors import S3Error
 from gateway.model import Bucket, ListingPage, Reply
 from gateway.operations.gateway import Gateway, Operation, the
@@ -48,6 +49,10 @@ async def _page(gateway: Gateway, bucket: Bucket, asked: _Asked, after: bytes) -
     )
 
 
+def _after(marker: str, asked: _Asked) -> bytes:
+    return whole(marker.encode(), asked.prefix.encode(), (asked.delimiter or "").encode())
+
+
 async def list_objects_v2(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None) -> Reply:
     """ListObjectsV2: continues with a sealed token, or after ``start-after``."""
     params, where = call.route.params, the(bucket)
@@ -79,7 +84,7 @@ async def list_objects(gateway: Gateway, call: VerifiedCall, bucket: Bucket | No
     params, where = call.route.params, the(bucket)
     asked = _asked(params)
     marker = params.get("marker", "")
-    page = await _page(gateway, where, asked, marker.encode())
+    page = await _page(gateway, where, asked, _after(marker, asked))
     body = xml_listing.list_objects(
         where.name,
         page,
@@ -104,7 +109,7 @@ async def list_versions(gateway: Gateway, call: VerifiedCall, bucket: Bucket | N
         raise request.bad_argument("version-id-marker", version[:64], message)
     if version not in ("", "null"):
         raise request.bad_argument("version-id-marker", version[:64], "Invalid version id specified")
-    page = await _page(gateway, where, asked, marker.encode())
+    page = await _page(gateway, where, asked, _after(marker, asked))
     body = xml_listing.list_versions(
         where.name,
         page,

@@ -17,7 +17,7 @@ async def list_parts(gateway: Gateway, call: VerifiedCall, bucket: Bucket | None
     params = call.route.params
     upload = await find_upload(gateway, call, the(bucket), "open", "completing")
     limit = request.page_size(params, "max-parts")
-    marker = request.integer(params.get("part-number-marker", "0"), 0, 2**31 - 1, "part-number-marker")
+    marker = request.integer(params.get("part-number-marker") or "0", 0, 2**31 - 1, "part-number-marker")
     found = await gateway.catalogue.uploads.parts(upload.id, after=min(marker, MOST_PARTS), limit=limit + 1)
     owner = await gateway.catalogue.accounts.by_id(upload.owner) or Account(upload.owner, "", "")
     body = xml_write.list_parts(

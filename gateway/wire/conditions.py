@@ -31,31 +31,33 @@ def _failed(condition: str) -> S3Error:
     return S3Error("PreconditionFailed", fields={"Condition": condition})
 
 
-def _later(modified: float, header: str | None) -> bool | None:
-    """Whether the entity changed after the header's date; None where there is no date that can be read."""
-    date = http_date(header) if header else None
-    return None if date is None else modified // 1 > date
+def _date(header: str | None) -> float | None:
+    """Epoch seconds; None where there is no date that can be read."""
+    return http_date(header) if header else None
 
 
-def _outcome(headers: Mapping[str, str], prefix: str, etag: str, modified: float) -> str | None:
-    """The name of the header that fails, or None. A present ETag header silences the date header of its kind."""
+def _outcome(headers: Mapping[str, str], prefix: str, etag: str, modified: float, now: float) -> str | None:
+    """The name of the header that fails, or None. A present ETag header silences the date header of its kind.
+
+    S3 heeds no If-Modified-Since that lies in the future.
+    """
     match, none_match = headers.get(prefix + "if-match"), headers.get(prefix + "if-none-match")
     if match is not None:
         if not _names(match, etag, weak=False):
             return "If-Match"
-    elif _later(modified, headers.get(prefix + "if-unmodified-since")) is True:
+    elif (date := _date(headers.get(prefix + "if-unmodified-since"))) is not None and modified // 1 > date:
         return "If-Unmodified-Since"
     if none_match is not None:
         if _names(none_match, etag, weak=True):
             return "If-None-Match"
-    elif _later(modified, headers.get(prefix + "if-modified-since")) is False:
+    elif (date := _date(headers.get(prefix + "if-modified-since"))) is not None and modified // 1 <= date <= now:
         return "If-Modified-Since"
     return None
 
 
-def check_read(headers: Mapping[str, str], etag: str, modified: float) -> None:
-    """GET and HEAD: raises PreconditionFailed (412), or NotModified (304) with ETag and Last-Modified."""
-    failed = _outcome(headers, "", etag, modified)
+def check_read(headers: Mapping[str, str], etag: str, modified: float, now: float) -> None:
+    """GET and HEAD at ``now``: raises PreconditionFailed (412), or NotModified (304) with ETag and Last-Modified."""
+    failed = _outcome(headers, "", etag, modified, now)
     if failed in ("If-Match", "If-Unmodified-Since"):
         raise _failed(failed)
     if failed:
@@ -63,9 +65,9 @@ def check_read(headers: Mapping[str, str], etag: str, modified: float) -> None:
         raise S3Error("NotModified", headers=validators)
 
 
-def check_copy_source(headers: Mapping[str, str], etag: str, modified: float) -> None:
+def check_copy_source(headers: Mapping[str, str], etag: str, modified: float, now: float) -> None:
     """CopyObject and UploadPartCopy: the same four conditions on the source; each that fails is PreconditionFailed."""
-    if failed := _outcome(headers, _COPY, etag, modified):
+    if failed := _outcome(headers, _COPY, etag, modified, now):
         raise _failed(_COPY + failed)
 
 

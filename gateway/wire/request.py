@@ -105,9 +105,9 @@ def part_number(text: str) -> int:
 
 
 def page_size(params: Mapping[str, str], name: str) -> int:
-    """max-keys, max-parts or max-uploads: 1,000 where it is absent, capped at 1,000 where it is larger."""
+    """max-keys, max-parts or max-uploads: 1,000 where it is absent or empty, capped at 1,000 where it is larger."""
     text = params.get(name)
-    return PAGE if text is None else min(PAGE, integer(text, 0, 2**31 - 1, name))
+    return min(PAGE, integer(text, 0, 2**31 - 1, name)) if text else PAGE
 
 
 # ---------------------------------------------------------------- dates
@@ -198,8 +198,8 @@ def check_header_value(name: str, value: str) -> str:
     return value
 
 
-def content(headers: Mapping[str, str]) -> Content:
-    """What a PUT, a CopyObject with REPLACE or a CreateMultipartUpload says about its object.
+def content(headers: Mapping[str, str], *, metadata: bool = True) -> Content:
+    """What a PUT, a CopyObject or a CreateMultipartUpload says about its object. ``metadata``: whether that counts.
 
     "aws-chunked" is transport and leaves content-encoding. Raises InvalidArgument, InvalidStorageClass,
     InvalidRedirectLocation, MetadataTooLarge (400). Source: API_PutObject.html, userguide/UsingMetadata.html
@@ -217,7 +217,7 @@ def content(headers: Mapping[str, str]) -> Content:
     storage_class = headers.get("x-amz-storage-class", "STANDARD")
     if storage_class not in STORAGE_CLASSES:
         raise S3Error("InvalidStorageClass", fields={"StorageClassRequested": storage_class[:64]})
-    return Content(headers=kept, metadata=_metadata(headers), storage_class=storage_class)
+    return Content(headers=kept, metadata=_metadata(headers) if metadata else {}, storage_class=storage_class)
 
 
 def _content_encoding(value: str) -> str:

@@ -107,6 +107,12 @@ def test_from_someone_elses_bucket(
         other_s3.copy_object(Bucket=mine, Key="stolen", CopySource={**source, "Key": "none"})
 
 
+def test_metadata_that_does_not_count_may_be_anything(s3: Any, bucket: str, source: dict[str, str]) -> None:
+    """With the COPY directive nobody reads the request's metadata, not even its size."""
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=source, Metadata={"long": "x" * 3000})
+    assert s3.head_object(Bucket=bucket, Key="copy")["Metadata"] == s3.head_object(**source)["Metadata"]
+
+
 def test_conditions_on_the_source(s3: Any, bucket: str, source: dict[str, str], refuses: Callable[..., Any]) -> None:
     """Where both of a pair are given, the etag decides (the API page's table)."""
     etag = s3.head_object(**source)["ETag"]

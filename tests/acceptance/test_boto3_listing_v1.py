@@ -86,6 +86,16 @@ def test_a_marker(s3: Any, tree: str, marker: str, first: int) -> None:
     assert (keys_of(page), page["Marker"]) == (ORDER[first:], marker)
 
 
+def test_a_marker_skips_the_common_prefix_that_it_lies_below(s3: Any, tree: str) -> None:
+    for marker, prefix, below in (
+        ("boo/bar", "", ["cquux/", "é/"]),
+        ("boo/baz/a", "boo/", []),
+        ("boo", "", ["boo/", "cquux/", "é/"]),
+    ):
+        page = s3.list_objects(Bucket=tree, Marker=marker, Prefix=prefix, Delimiter="/")
+        assert (prefixes_of(page), page["Marker"]) == (below, marker)
+
+
 def test_max_keys(s3: Any, tree: str, raw: Any) -> None:
     page = s3.list_objects(Bucket=tree, MaxKeys=0)
     assert (keys_of(page), page["IsTruncated"]) == ([], False)

@@ -79,6 +79,8 @@ def test_uploads_by_prefix_delimiter_and_page(s3: Any, bucket: str) -> None:
     page = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/")
     assert [row["Key"] for row in page["Uploads"]] == ["b"]
     assert [row["Prefix"] for row in page["CommonPrefixes"]] == ["a/", "c/"]
+    page = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/", KeyMarker="a/1")  # all of a/ lies behind
+    assert [row["Prefix"] for row in page["CommonPrefixes"]] == ["c/"]
     page = s3.list_multipart_uploads(Bucket=bucket, Prefix="c/", Delimiter="/")
     assert [row["Key"] for row in page["Uploads"]] == ["c/e"]
     assert [row["Prefix"] for row in page["CommonPrefixes"]] == ["c/d/"]
@@ -168,6 +170,14 @@ def test_a_complete_raced_by_an_abort(s3: Any, site: Any, make_client: Any, buck
             assert s3.get_object(Bucket=bucket, Key=f"race{number}")["Body"].read() == b"the part"
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
     client.close()
+
+
+def test_empty_pages_of_parts_are_the_usual_ones(s3: Any, bucket: str, raw: Any) -> None:
+    place = begin(s3, bucket)
+    send(s3, place, b"x")
+    reply = raw("GET", f"/{bucket}/k?uploadId={place['UploadId']}&max-parts=&part-number-marker=")
+    assert b"<MaxParts>1000</MaxParts>" in reply.body
+    assert b"<PartNumber>1</PartNumber>" in reply.body
 
 
 @pytest.mark.parametrize("asked", ["max-parts=x", "max-parts=-1", "part-number-marker=x"])

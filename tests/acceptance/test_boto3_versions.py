@@ -42,6 +42,9 @@ def test_common_prefixes(s3: Any, filled: str) -> None:
     rest = s3.list_object_versions(Bucket=filled, Delimiter="/", KeyMarker=page["NextKeyMarker"])
     assert [row["Key"] for row in rest["Versions"]] == ["last", "é+"]
     assert "CommonPrefixes" not in rest
+    inside = s3.list_object_versions(Bucket=filled, Delimiter="/", KeyMarker="dir/1")
+    assert inside["Versions"] == rest["Versions"]
+    assert "CommonPrefixes" not in inside
 
 
 def test_markers_that_are_none(s3: Any, filled: str, refuses: Callable[..., Any]) -> None:

@@ -15,7 +15,8 @@ from gateway.wire.request import format_http_date
 
 ETAG = "9b2cf535f27731c974343645a3985328"
 MODIFIED = 1795168800.75  # the part of a second never counts
-BEFORE, SAME, AFTER = (format_http_date(MODIFIED + shift) for shift in (-1, 0, 1))
+NOW = MODIFIED + 60
+BEFORE, SAME, AFTER, FUTURE = (format_http_date(MODIFIED + shift) for shift in (-1, 0, 1, 61))
 CURRENT = Version(
     id=1,
     bucket=1,
@@ -63,10 +64,13 @@ READS = [
     (f"if-modified-since: {BEFORE}", "ok"),
     (f"if-modified-since: {SAME}", "NotModified"),
     (f"if-modified-since: {AFTER}", "NotModified"),
+    (f"if-modified-since: {format_http_date(NOW)}", "NotModified"),
+    (f"if-modified-since: {FUTURE}", "ok"),  # nobody has seen what is to come
     ("if-modified-since: yesterday", "ok"),
     (f"if-unmodified-since: {BEFORE}", "PreconditionFailed"),
     (f"if-unmodified-since: {SAME}", "ok"),
     (f"if-unmodified-since: {AFTER}", "ok"),
+    (f"if-unmodified-since: {FUTURE}", "ok"),
     ("if-unmodified-since: yesterday", "ok"),
     # an ETag condition silences the date of its kind
     (f'if-match: "{ETAG}" | if-unmodified-since: {BEFORE}', "ok"),
@@ -82,29 +86,29 @@ READS = [
 
 @pytest.mark.parametrize(("text", "expected"), READS)
 def test_reads(text: str, expected: str) -> None:
-    assert outcome(lambda: check_read(named(text), ETAG, MODIFIED)) == expected
+    assert outcome(lambda: check_read(named(text), ETAG, MODIFIED, NOW)) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), READS)
 def test_copy_sources_know_the_same_conditions_but_only_412(text: str, expected: str) -> None:
     headers = {f"x-amz-copy-source-{name}": value for name, value in named(text).items()}
     want = "PreconditionFailed" if expected == "NotModified" else expected
-    assert outcome(lambda: check_copy_source(headers, ETAG, MODIFIED)) == want
-    assert outcome(lambda: check_copy_source(named(text), ETAG, MODIFIED)) == "ok"  # the target's are others
+    assert outcome(lambda: check_copy_source(headers, ETAG, MODIFIED, NOW)) == want
+    assert outcome(lambda: check_copy_source(named(text), ETAG, MODIFIED, NOW)) == "ok"  # the target's are others
 
 
 def test_304_carries_the_validators() -> None:
     with pytest.raises(S3Error) as caught:
-        check_read({"if-none-match": "*"}, ETAG, MODIFIED)
+        check_read({"if-none-match": "*"}, ETAG, MODIFIED, NOW)
     assert caught.value.headers == (("ETag", f'"{ETAG}"'), ("Last-Modified", SAME))
 
 
 def test_412_names_the_condition() -> None:
     with pytest.raises(S3Error) as caught:
-        check_read({"if-match": "x"}, ETAG, MODIFIED)
+        check_read({"if-match": "x"}, ETAG, MODIFIED, NOW)
     assert caught.value.fields == {"Condition": "If-Match"}
     with pytest.raises(S3Error) as caught:
-        check_copy_source({"x-amz-copy-source-if-match": "x"}, ETAG, MODIFIED)
+        check_copy_source({"x-amz-copy-source-if-match": "x"}, ETAG, MODIFIED, NOW)
     assert caught.value.fields == {"Condition": "x-amz-copy-source-If-Match"}
 
 
@@ -163,6 +167,6 @@ NAMES = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.one_of(st.text(), st.sampled_from(['"', "*", f'"{ETAG}"', SAME]))))
 def test_conditions_raise_nothing_but_s3_errors(headers: Mapping[str, str]) -> None:
-    assert outcome(lambda: check_read(headers, ETAG, MODIFIED)) in ("ok", "PreconditionFailed", "NotModified")
+    assert outcome(lambda: check_read(headers, ETAG, MODIFIED, NOW)) in ("ok", "PreconditionFailed", "NotModified")
     assert outcome(lambda: check_write(headers, CURRENT)) in ("ok", "PreconditionFailed", "NotImplemented")
     assert outcome(lambda: check_delete(headers, CURRENT)) in ("ok", "PreconditionFailed", "InvalidArgument")

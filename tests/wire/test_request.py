@@ -118,7 +118,8 @@ def test_query_gives_back_what_a_client_encoded(pairs: list[tuple[str, str]]) ->
 def test_t92_t99_no_number(text: str) -> None:
     error = refused("InvalidArgument", request.integer, text, 0, LARGE, "max-keys")
     assert error.fields["ArgumentName"] == "max-keys"
-    refused("InvalidArgument", request.page_size, {"max-keys": text}, "max-keys")
+    if text:
+        refused("InvalidArgument", request.page_size, {"max-keys": text}, "max-keys")
 
 
 @pytest.mark.parametrize("space", ["\x85", "\xa0", "\u2003", "\x1c"])
@@ -135,7 +136,7 @@ def test_t92_page_sizes() -> None:
         text: request.page_size({"max-keys": text}, "max-keys") for text in ("0", "1", "007", "1000", "1000000000")
     }
     assert sizes == {"0": 0, "1": 1, "007": 7, "1000": 1000, "1000000000": 1000}
-    assert request.page_size({}, "max-keys") == 1000
+    assert request.page_size({}, "max-keys") == request.page_size({"max-keys": ""}, "max-keys") == 1000
 
 
 def test_integer_keeps_its_limits() -> None:
