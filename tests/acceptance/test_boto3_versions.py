@@ -64,3 +64,19 @@ def test_a_bucket_is_emptied_by_versions(s3: Any, filled: str) -> None:
     assert [(row["Key"], row["VersionId"]) for row in gone["Deleted"]] == [(key, "null") for key in KEYS]
     assert "Contents" not in s3.list_objects_v2(Bucket=filled)
     s3.delete_bucket(Bucket=filled)
+
+
+def test_a_version_that_is_not_there_is_deleted_already(s3: Any, filled: str, refuses: Callable[..., Any]) -> None:
+    """A request may be repeated; the version that is there stays. What cannot be an id is refused."""
+    for key, version in (("last", "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"), ("none", "null"), ("none", "other")):
+        answer = s3.delete_object(Bucket=filled, Key=key, VersionId=version)
+        assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["VersionId"]) == (204, version)
+    with refuses("InvalidArgument", 400):
+        s3.delete_object(Bucket=filled, Key="last", VersionId="no id")
+    asked = [{"Key": "last", "VersionId": "other"}, {"Key": "none", "VersionId": "null"}]
+    answer = s3.delete_objects(Bucket=filled, Delete={"Objects": [*asked, {"Key": "last", "VersionId": "no id"}]})
+    assert answer["Deleted"] == asked
+    assert [(row["Key"], row["Code"]) for row in answer["Errors"]] == [("last", "InvalidArgument")]
+    with refuses("NoSuchKey", 404):
+        s3.delete_object(Bucket=filled, Key="last", VersionId="other", IfMatch="*")
+    assert s3.get_object(Bucket=filled, Key="last", VersionId="null")["ContentLength"] >= 0
