@@ -49,7 +49,8 @@ def unsatisfiable(asked: str, size: int) -> S3Error:
 def parse_copy(header: str | None, size: int) -> tuple[int, int]:
     """(start, stop) of x-amz-copy-source-range, which must be ``bytes=first-last`` inside the source; None: all of it.
 
-    Raises InvalidArgument (400) for another form, InvalidRange (416) where it ends beyond the source.
+    As S3 does it raises InvalidArgument (400) for another form and where the range ends beyond the source,
+    InvalidRequest (400) where it begins there.
     """
     if header is None:
         return 0, size
@@ -61,6 +62,9 @@ def parse_copy(header: str | None, size: int) -> tuple[int, int]:
             "where first and last are the zero-based offsets of the first and last bytes to copy"
         )
         raise bad_argument("x-amz-copy-source-range", header[:128], message)
+    if first >= size:
+        raise S3Error("InvalidRequest", "The specified copy range is invalid for the source object size")
     if last >= size:
-        raise unsatisfiable(header, size)
+        message = f"Range specified is not valid for source object of size: {size}"
+        raise bad_argument("x-amz-copy-source-range", header[:128], message)
     return first, last + 1
