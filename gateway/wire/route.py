@@ -137,6 +137,7 @@ _V4 = frozenset(
 )
 # V2 in the query; botocore adds the last two there, to be repeated as headers.
 _V2 = frozenset(("AWSAccessKeyId", "Signature", "Expires", "content-md5", "content-type"))
+_VERSION = ("Version", "2006-03-01")  # of the API, S3's only one: Apache Libcloud writes it into each GET
 # Signed with the rest of the query, yet heeded in headers only ("presigned URLs don't support" them,
 # userguide/using-presigned-url.html): who makes a URL does not know the body; the JavaScript SDK tells the CRC of none.
 _HEADERS_ONLY = frozenset(("x-amz-sdk-checksum-algorithm", *("x-amz-checksum-" + name.lower() for name in ALGORITHMS)))
@@ -156,6 +157,8 @@ def _without_signature(
     plain: dict[str, str] = {}
     hoisted: dict[str, str] = {}
     for name, value in pairs:
+        if (name, value) == _VERSION:
+            continue
         if name[:2] not in ("x-", "X-"):
             if name not in _V2 or not ("Signature" in names or "AWSAccessKeyId" in names):
                 plain[name] = value

@@ -143,9 +143,16 @@ def test_preflight_asks_with_any_query(path: str, query: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
 @pytest.mark.parametrize("path", ["/bbb", "/bbb/k"])
-@pytest.mark.parametrize("query", ["foo", "foo=1", "ACL", "aclx", "acl%00x", "Uploads", "%61cl2", "lifecycle2="])
+@pytest.mark.parametrize("query", ["foo", "Version=2006", "ACL", "aclx", "acl%00x", "Uploads", "%61cl2", "lifecycle2="])
 def test_t77_unknown_words_are_501(method: str, path: str, query: str) -> None:
     assert refused(method, path, query).code == ("InvalidArgument" if "%00" in query else "NotImplemented")
+
+
+@pytest.mark.parametrize(("path", "query"), [("/", ""), ("/bbb", "acl"), ("/bbb/k", "partNumber=1")])
+def test_the_version_of_the_api_means_nothing(path: str, query: str) -> None:
+    """Apache Libcloud writes it into the query of each GET."""
+    named = route(call("GET", path, f"{query}&Version=2006-03-01".lstrip("&")))
+    assert named == route(call("GET", path, query))
 
 
 @pytest.mark.parametrize(
