@@ -12,6 +12,8 @@ import mmap
 import os
 from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall
+
 LEFT_TO_OTHERS = 0.005  # seconds
 _MOST = 100  # connections that a process takes in one turn of its event loop
 _WIDTH = 8  # bytes: one store of the processor, so that nobody reads half a number
@@ -50,22 +52,32 @@ class Turn:
     def __init__(self, balance: Balance, number: int) -> None:
         self._balance = balance
         self._number = number
-        self._connections = 0
+        self.connections = 0
         self._takes = True
+        self._pauses: list[IDelayedCall] = []
         balance.tell(number, 0)
 
     def change(self, by: int) -> None:
         """So many connections more."""
-        self._connections += by
+        self.connections += by
         if self._takes:
-            self._balance.tell(self._number, self._connections)
+            self._balance.tell(self._number, self.connections)
+        if self._pauses and self.room() > 0:
+            for pause in self._pauses:
+                if pause.active():
+                    pause.reset(0)
+            self._pauses.clear()
 
     def room(self) -> int:
         """How many of those that come are ours to take now: until we have an eighth more than another, and one.
 
         Were it none more, every second newcomer would wait for the other, and a crowd would come in one by one.
         """
-        return min(self._balance.least() + 2 + self._connections // 8 - self._connections, _MOST)
+        return min(self._balance.least() + 2 + self.connections // 8 - self.connections, _MOST)
+
+    def leave(self, pause: IDelayedCall) -> None:
+        """The next ones are left to others until then, or until we have fewer ourselves."""
+        self._pauses = [*(each for each in self._pauses if each.active()), pause]
 
     def end(self) -> None:
         """A door is closed: the others need not wait for us any more."""
@@ -91,28 +103,36 @@ class InTurn:
 
     turn: Turn
     reactor: Any
-
-    @property
-    def numberAccepts(self) -> int:
-        return max(self.turn.room(), 1)
-
-    @numberAccepts.setter
-    def numberAccepts(self, count: int) -> None:
-        """Twisted's own guess."""
+    _left = 1  # of those that others left twice: each time twice as many, for one that hangs will take none
 
     def doRead(self) -> None:
-        port: Any = self
-        if self.turn.room() > 0:
-            super().doRead()  # type: ignore[misc]
+        room = self.turn.room()
+        if room > 0:
+            self._take(room)
         else:
+            port: Any = self
             port.stopReading()
-            self.reactor.callLater(LEFT_TO_OTHERS, self._take_what_is_left)
+            self.turn.leave(self.reactor.callLater(LEFT_TO_OTHERS, self._go_on))
 
-    def _take_what_is_left(self) -> None:
+    def _go_on(self) -> None:
         port: Any = self
-        if port.connected and not port.disconnecting:
-            super().doRead()  # type: ignore[misc]
-            port.startReading()
+        if not port.connected or port.disconnecting:
+            return
+        room = self.turn.room()
+        if room > 0:
+            self._take(room)
+        elif self._take(self._left):
+            self._left = min(2 * self._left, _MOST)
+        else:
+            self._left = 1
+        port.startReading()
+
+    def _take(self, most: int) -> bool:
+        """Whether there were any."""
+        before = self.turn.connections
+        self.numberAccepts = most
+        super().doRead()  # type: ignore[misc]
+        return self.turn.connections > before
 
     def loseConnection(self, *reason: Any) -> Any:
         self.turn.end()

@@ -12,9 +12,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock, deferLater
 
 from gateway.testing.server import LiveGateway
 from gateway.workers.balance import Balance, Turn, balance_memory
+from gateway.workers.sockets import Adopting
 from tests.workers.conftest import SETTINGS, Crew, wait
 
 CLIENTS = 64
@@ -61,6 +67,52 @@ def test_nobody_waits_for_one_that_is_not_there(balance: Balance) -> None:
     assert alone.room() <= 0
     balance.away(0)
     assert alone.room() > 0, "it died"
+
+
+def test_who_has_fewer_again_goes_on_at_once(balance: Balance) -> None:
+    clock, gone_on = Clock(), []
+    ours, other = Turn(balance, 0), Turn(balance, 1)
+    ours.change(4)
+    ours.leave(clock.callLater(60, gone_on.append, "waited"))  # type: ignore[no-untyped-call]
+    ours.change(-1)
+    clock.advance(0)  # type: ignore[no-untyped-call]
+    assert not gone_on, "3 and none"
+    other.change(2)
+    ours.change(-1)
+    clock.advance(0)  # type: ignore[no-untyped-call]
+    assert gone_on == ["waited"]
+
+
+class Patient(Turn):
+    """Counts how often it left newcomers to others."""
+
+    left = 0
+
+    def leave(self, pause: IDelayedCall) -> None:
+        self.left += 1
+        super().leave(pause)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_pauses_for_one_that_never_comes_get_rare(balance: Balance) -> None:
+    turn = Patient(balance, 0)
+    balance.tell(1, 0)
+    with socket.create_server(("127.0.0.1", 0), backlog=CLIENTS) as listening:
+        listening.setblocking(False)
+        place = listening.getsockname()
+        port = Adopting(reactor, [os.dup(listening.fileno())], turn).listenTCP(0, Factory.forProtocol(Protocol))
+    lines = [socket.create_connection(place) for _ in range(CLIENTS)]
+    while turn.connections < CLIENTS:
+        await deferLater(reactor, 0.001)
+    # 2 at once, and then 1, 2, 4, 8, 16, 32 after a pause each
+    assert turn.left <= 8
+    for line in lines:
+        line.close()
+    while turn.connections:
+        await deferLater(reactor, 0.001)
+    await port.stopListening()
+    balance.away(1)
+    assert balance.least() > CLIENTS, "nobody is there"
 
 
 @contextmanager
