@@ -103,11 +103,12 @@ class InTurn:
 
     turn: Turn
     reactor: Any
-    _left = 1  # of those that others left twice: each time twice as many, for one that hangs will take none
+    _left = 1  # how many we take of those that others left as well: each time one more, for who hangs takes none
 
     def doRead(self) -> None:
         room = self.turn.room()
         if room > 0:
+            self._left = 1
             self._take(room)
         else:
             port: Any = self
@@ -122,7 +123,7 @@ class InTurn:
         if room > 0:
             self._take(room)
         elif self._take(self._left):
-            self._left = min(2 * self._left, _MOST)
+            self._left = min(self._left + 1, _MOST)
         else:
             self._left = 1
         port.startReading()

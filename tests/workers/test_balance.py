@@ -104,8 +104,8 @@ async def test_the_pauses_for_one_that_never_comes_get_rare(balance: Balance) ->
     lines = [socket.create_connection(place) for _ in range(CLIENTS)]
     while turn.connections < CLIENTS:
         await deferLater(reactor, 0.001)
-    # 2 at once, and then 1, 2, 4, 8, 16, 32 after a pause each
-    assert turn.left <= 8
+    # 2 at once, and then 1, 2, 3, ... 11 after a pause each
+    assert turn.left <= 13
     for line in lines:
         line.close()
     while turn.connections:
@@ -153,11 +153,16 @@ def test_a_crowd_is_shared_out(tmp_path: Path) -> None:
     doors = f"tcp:0:interface=127.0.0.1\nunix:{tmp_path}/door"
     with LiveGateway(tmp_path / "porch", "local", gateway={**SETTINGS, "listen": doors}) as live:
         crew = Crew(live)
-        for place in (live.endpoint, str(tmp_path / "door")) * 3:
-            with crowd(place) as lines:
-                found = shares(crew, lines)
-                # 30 to 34 on a quiet machine; one that is not run for a while by the system gets less
-                assert sorted(found) == sorted(crew.pids()) and max(found.values()) <= 48, (place, found)
+        for place in (live.endpoint, str(tmp_path / "door")):
+            most = []
+            for _ in range(5):
+                wait("the end of the others", lambda: crew.figure("gateway_connections") <= 1)  # that which asks
+                with crowd(place) as lines:
+                    found = shares(crew, lines)
+                    most.append(max(found.values()))
+                    assert sorted(found) == sorted(crew.pids()), (place, found)
+            # 30 to 34 on a quiet machine; now and then the system does not let one of them run
+            assert sorted(most)[2] <= 40, (place, most)
 
 
 def test_a_worker_that_hangs_gets_no_more_than_its_share_of_patience(crew: Crew) -> None:
