@@ -38,7 +38,7 @@ async def find_source(gateway: Gateway, call: VerifiedCall, asked: request.CopyS
     expected = call.route.headers.get("x-amz-source-expected-bucket-owner")
     if expected is not None and expected != bucket.owner:
         raise S3Error("AccessDenied", cause="x-amz-source-expected-bucket-owner names another account")
-    if asked.version_id not in (None, "null"):
+    if not request.is_current(asked.version_id):
         raise S3Error("NoSuchVersion", fields={"VersionId": asked.version_id or ""})
     version = await gateway.catalogue.versions.find(bucket.id, asked.key)
     if version is None:

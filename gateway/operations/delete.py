@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
 from gateway.errors import S3Error
@@ -11,10 +10,8 @@ from gateway.operations.gateway import Gateway, Operation, key_of, the
 from gateway.operations.xml_body import Digest, read_xml
 from gateway.verifier import VerifiedCall
 from gateway.wire import codes, conditions, names, xml_read, xml_write
-from gateway.wire.request import bad_argument
+from gateway.wire.request import is_current
 
-# "URL-ready, opaque strings that are no more than 1,024 bytes long": userguide/versioning-workflows.html
-_VERSION_ID = re.compile(r"[!-~]{1,1024}")
 _NOTHING = "NoSuchVersion"  # keeps a row's key as it is; the client reads that the version is deleted
 
 
@@ -22,12 +19,12 @@ async def delete_object(gateway: Gateway, call: VerifiedCall, bucket: Bucket | N
     """DeleteObject: 204 whether or not the key or the version was there, unless a condition says otherwise."""
     headers = call.route.headers
     wanted = call.route.params.get("versionId")
-    if _is_gone(wanted):
-        conditions.check_delete(headers, None)
-    else:
+    if is_current(wanted):
         await gateway.catalogue.versions.remove(
             the(bucket).id, key_of(call), check=lambda current: conditions.check_delete(headers, current)
         )
+    else:  # another id must never cost the version that is there
+        conditions.check_delete(headers, None)
     return Reply(204, () if wanted is None else (("x-amz-version-id", wanted),))
 
 
@@ -43,22 +40,11 @@ async def delete_objects(gateway: Gateway, call: VerifiedCall, bucket: Bucket | 
     return Reply(200, (("Content-Type", "application/xml"),), xml_write.delete_result(deletions, wanted.quiet))
 
 
-def _is_gone(version_id: str | None) -> bool:
-    """Whether no version has this id: until there are versions, all but "null" name none. S3 then deletes nothing,
-    least of all the current version, and answers as for one that was there.
-
-    Raises InvalidArgument for what cannot be an id.
-    """
-    if version_id is not None and not _VERSION_ID.fullmatch(version_id):
-        raise bad_argument("versionId", version_id[:256], "Invalid version id specified")
-    return version_id not in (None, "null")
-
-
 def _check_row(row: xml_read.DeleteTarget, current: Version | None) -> None:
     names.check_key(row.key)
-    gone = _is_gone(row.version_id)
-    conditions.check_delete_values(row.etag, row.mtime, row.size, None if gone else current)
-    if gone:
+    there = is_current(row.version_id)
+    conditions.check_delete_values(row.etag, row.mtime, row.size, current if there else None)
+    if not there:
         raise S3Error(_NOTHING)
 
 

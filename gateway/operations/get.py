@@ -42,9 +42,9 @@ class _View:
 
 
 async def find(gateway: Gateway, call: VerifiedCall, bucket: Bucket) -> Version:
-    """The current version of the call's key, or NoSuchKey / NoSuchVersion."""
+    """The current version of the call's key, or NoSuchKey / NoSuchVersion / InvalidArgument."""
     wanted = call.route.params.get("versionId")
-    if wanted not in (None, "null"):
+    if not request.is_current(wanted):
         raise S3Error("NoSuchVersion", fields={"Key": key_of(call).decode(), "VersionId": wanted or ""})
     version = await gateway.catalogue.versions.find(bucket.id, key_of(call))
     if version is None:

@@ -241,7 +241,22 @@ def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-# ---------------------------------------------------------------- copy source
+# ---------------------------------------------------------------- versions and copy source
+
+# What S3's own ids look like, and longer ones: "no more than 1,024 bytes", userguide/versioning-workflows.html
+_VERSION_ID = re.compile(r"[A-Za-z0-9._-]{32,1024}")
+
+
+def is_current(version_id: str | None) -> bool:
+    """Whether the current version is meant: by no id, or by "null", the only one there is until versions are built.
+
+    Raises InvalidArgument for what cannot be an id; S3 tells these from ids that name nothing (NoSuchVersion).
+    """
+    if version_id in (None, "null"):
+        return True
+    if _VERSION_ID.fullmatch(version_id or "") is None:
+        raise bad_argument("versionId", (version_id or "")[:256], "Invalid version id specified")
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,17 +66,32 @@ def test_a_bucket_is_emptied_by_versions(s3: Any, filled: str) -> None:
     s3.delete_bucket(Bucket=filled)
 
 
+GONE = "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrH"  # as S3 spells ids
+
+
 def test_a_version_that_is_not_there_is_deleted_already(s3: Any, filled: str, refuses: Callable[..., Any]) -> None:
     """A request may be repeated; the version that is there stays. What cannot be an id is refused."""
-    for key, version in (("last", "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"), ("none", "null"), ("none", "other")):
+    for key, version in (("last", GONE), ("none", GONE), ("none", "null")):
         answer = s3.delete_object(Bucket=filled, Key=key, VersionId=version)
         assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["VersionId"]) == (204, version)
-    with refuses("InvalidArgument", 400):
-        s3.delete_object(Bucket=filled, Key="last", VersionId="no id")
-    asked = [{"Key": "last", "VersionId": "other"}, {"Key": "none", "VersionId": "null"}]
-    answer = s3.delete_objects(Bucket=filled, Delete={"Objects": [*asked, {"Key": "last", "VersionId": "no id"}]})
+    asked = [{"Key": "last", "VersionId": GONE}, {"Key": "none", "VersionId": "null"}]
+    answer = s3.delete_objects(Bucket=filled, Delete={"Objects": [*asked, {"Key": "last", "VersionId": "bogus"}]})
     assert answer["Deleted"] == asked
     assert [(row["Key"], row["Code"]) for row in answer["Errors"]] == [("last", "InvalidArgument")]
     with refuses("NoSuchKey", 404):
-        s3.delete_object(Bucket=filled, Key="last", VersionId="other", IfMatch="*")
-    assert s3.get_object(Bucket=filled, Key="last", VersionId="null")["ContentLength"] >= 0
+        s3.delete_object(Bucket=filled, Key="last", VersionId=GONE, IfMatch="*")
+    s3.head_object(Bucket=filled, Key="last", VersionId="null")
+
+
+def test_ids_of_no_version(s3: Any, filled: str, refuses: Callable[..., Any]) -> None:
+    named = {"Bucket": filled, "Key": "last"}
+    for version, code, status in ((GONE, "NoSuchVersion", 404), ("bogus", "InvalidArgument", 400)):
+        for ask in (s3.get_object, s3.get_object_acl, s3.get_object_tagging):
+            with refuses(code, status):
+                ask(**named, VersionId=version)
+        with refuses(str(status), status):
+            s3.head_object(**named, VersionId=version)
+        with refuses(code, status):
+            s3.copy_object(Bucket=filled, Key="copy", CopySource={**named, "VersionId": version})
+    with refuses("InvalidArgument", 400):
+        s3.delete_object(**named, VersionId="bogus")

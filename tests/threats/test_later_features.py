@@ -79,7 +79,7 @@ async def test_t118_archives_are_bytes_like_others(house: Any, tools: Any) -> No
         ("DELETE", "/bucket?acl&cors"),
         ("POST", "/bucket/old"),
         ("DELETE", "/bucket/old?versionId="),
-        ("DELETE", "/bucket/old?versionId=a%20b"),
+        ("DELETE", "/bucket/old?versionId=abc"),
     ],
 )
 @ensureDeferred
@@ -93,7 +93,7 @@ async def test_t77_unknown_words_do_not_fall_through(house: Any, tools: Any, met
 
 @pytest.mark.parametrize(
     "target",
-    ["/bucket?policy", "/bucket?cors", "/bucket?website", "/bucket/old?tagging", "/bucket/old?versionId=abc"],
+    ["/bucket?policy", "/bucket?cors", "/bucket?website", "/bucket/old?tagging", f"/bucket/old?versionId={'a' * 32}"],
 )
 @ensureDeferred
 async def test_t77_deleting_what_is_not_there_deletes_nothing_else(house: Any, target: str) -> None:
