@@ -29,6 +29,7 @@ MADE = DOCS / "made"
 # The lines of a menu in index.md; every other page of the folder is found.
 NAMED = {"index", *re.findall(r"^([a-z0-9-]+)$", (DOCS / "index.md").read_text(), re.MULTILINE)}
 API = "https://docs.aws.amazon.com/AmazonS3/latest/API/API_"
+ELSEWHERE = {"PostObject": API.removesuffix("API_") + "RESTObjectPOST.html"}  # its page is older than the others
 
 
 def commands() -> str:
@@ -75,7 +76,8 @@ def s3_support() -> str:
     ]
     for name, request in sorted(requests.items()):
         answer = "501" if name not in OPERATIONS else "as if never set" if name in unset else "yes"
-        parts.append(f"| [{name}]({API}{name}.html) | {request} | {answer} |")
+        page = ELSEWHERE.get(name, f"{API}{name}.html")
+        parts.append(f"| [{name}]({page}) | {request} | {answer} |")
     return "\n".join(parts) + "\n"
 
 

@@ -81,7 +81,7 @@ def test_everything_that_a_form_may_say(s3: Any, bucket: str, presign: Any, send
     reply = send(presign("a/${filename}", said), b"hello", filename="C:\\dir\\\u65e5\u672c.css")
     assert reply.status == 204 and reply.headers["x-amz-checksum-sha256"] == said["x-amz-checksum-sha256"]
     found = s3.head_object(Bucket=bucket, Key="a/\u65e5\u672c.css", ChecksumMode="ENABLED")
-    assert found["Metadata"] == {"a": "gr\u00fcn"} or found["Metadata"]["a"].startswith("=?")
+    assert found["Metadata"] == {"a": "=?UTF-8?B?Z3LDvG4=?="}  # boto3 does not undo RFC 2047
     names = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "StorageClass")
     assert [found[name] for name in names] == ["text/css", "max-age=5", "inline", "gzip", "mi", "STANDARD_IA"]
     assert (found["WebsiteRedirectLocation"], found["ExpiresString"]) == ("/elsewhere", said["Expires"])

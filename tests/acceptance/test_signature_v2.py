@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.raw import form_of
+
 
 @pytest.fixture(scope="module")
 def old_site(site: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
@@ -109,3 +111,29 @@ def test_it_is_off_by_default(raw: Any) -> None:
     reply = raw("GET", "/", version="v2")
     assert (reply.status, reply.code) == (400, "InvalidRequest")
     assert b"AWS4-HMAC-SHA256" in reply.body
+
+
+def test_a_form(old_s3: Any, old_raw: Any) -> None:
+    """Names of fields and of conditions in any case, as ever; a wrong signature, and none at all."""
+    fields = old_s3.generate_presigned_post("old-bucket", "form", Conditions=[["StArTs-WiTh", "$AcL", ""]])["fields"]
+    assert set(fields) == {"key", "AWSAccessKeyId", "policy", "signature"}
+    fields["aCl"] = "private"
+    for change, status, code in (
+        ({}, 204, ""),
+        ({"signature": "AAAA"}, 403, "SignatureDoesNotMatch"),
+        ({"AWSAccessKeyId": "nobody"}, 403, "InvalidAccessKeyId"),
+        ({"signature": None}, 400, "InvalidArgument"),
+        ({"key": "other"}, 403, "AccessDenied"),
+    ):
+        kind, body = form_of({k: v for k, v in {**fields, **change}.items() if v is not None}, b"old")
+        reply = old_raw("POST", "/old-bucket", headers={"Content-Type": kind}, body=body, signed=False)
+        assert (reply.status, reply.code) == (status, code)
+    assert old_s3.get_object(Bucket="old-bucket", Key="form")["Body"].read() == b"old"
+
+
+def test_a_form_where_it_is_off(site: Any, make_client: Callable[..., Any], raw: Any, bucket: str) -> None:
+    client = make_client(site, signature_version="s3")
+    kind, body = form_of(client.generate_presigned_post(bucket, "form")["fields"], b"old")
+    client.close()
+    reply = raw("POST", f"/{bucket}", headers={"Content-Type": kind}, body=body, signed=False)
+    assert (reply.status, reply.code) == (400, "InvalidRequest")

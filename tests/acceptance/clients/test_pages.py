@@ -26,6 +26,7 @@ SEEN = {
     "boto3": r"b'Greetings from the sea\.'\n200",
     "duckdb": r"\(91,\)|\(Decimal\('91'\),\)",
     "duplicity": r"Verify complete: [\s\S]* 0 differences found",
+    "forms": r"204\n\['cards/card\.txt'\]",
     "index": "",
     "minio-py": r"card\.txt 23",
     "mountpoint": "",
