@@ -125,7 +125,7 @@ def read(encoded: str) -> Policy:
     expiration = _expiration(document["expiration"])
     conditions, bounds = [], Bounds()
     for row in rows:
-        found = _condition(row, text)
+        found = _condition(row)
         if isinstance(found, Condition):
             conditions.append(found)
         else:
@@ -184,7 +184,7 @@ def _expiration(value: Any) -> float:
     raise _invalid(f"Invalid 'expiration' value: '{value[:64]}'")
 
 
-def _condition(row: Any, text: str) -> Condition | Bounds:
+def _condition(row: Any) -> Condition | Bounds:
     if isinstance(row, dict):
         return _simple(row)
     if not isinstance(row, list):
@@ -205,7 +205,7 @@ def _condition(row: Any, text: str) -> Condition | Bounds:
         value = str(value)
     if not isinstance(field, str) or not isinstance(value, str):
         raise _invalid("Invalid JSON.")
-    shown = _shown(row, text)
+    shown = _shown(row)
     if field[:1] != "$" or not field[1:]:
         raise _denied(f"Policy Condition failed: {shown}")
     return Condition(field[1:].lower(), value, operation == _STARTS, shown)
@@ -217,13 +217,12 @@ def _simple(row: dict[str, Any]) -> Condition:
     [(field, value)] = row.items()
     if not isinstance(value, str):
         raise _invalid("Invalid Simple-Condition: value must be a string.")
-    return Condition(field.lower(), value, False, json.dumps([_EQ, "$" + field, value], ensure_ascii=False))
+    return Condition(field.lower(), value, False, _shown([_EQ, "$" + field, value]))
 
 
-def _shown(row: list[Any], text: str) -> str:
-    """The condition in the words of the document, as far as its blanks are the usual ones."""
-    tight = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
-    return tight if tight in text else json.dumps(row, ensure_ascii=False)
+def _shown(row: list[Any]) -> str:
+    """The condition as S3 shows it, whatever its blanks were."""
+    return json.dumps(row, ensure_ascii=False)
 
 
 def _amount(value: Any) -> int:

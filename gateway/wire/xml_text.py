@@ -36,6 +36,11 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(_reference, text)
 
 
+def prose(text: str) -> str:
+    """The same for what people and tests read in errors, where S3 leaves quotes as they are."""
+    return escape(text).replace("&quot;", '"')
+
+
 def name_text(name: bytes, url: bool) -> str:
     """A key or prefix. In ``url`` a space becomes %20, never "+", so that both ways of decoding give it back."""
     return _UNSAFE.sub(_percent, name.decode("latin-1")) if url else _SPECIAL.sub(_reference, name.decode("utf-8"))

@@ -18,6 +18,7 @@ from gateway.wire.xml_text import (
     flag,
     name_text,
     person,
+    prose,
 )
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -29,9 +30,9 @@ def error(
     code: str, message: str, resource: str, request_id: str, fields: Mapping[str, str] = NOTHING, host_id: str = ""
 ) -> bytes:
     """The one document without a namespace. ``fields``: extra elements, names from our own code. ErrorResponses.html"""
-    extra = "".join([f"<{tag}>{escape(value)}</{tag}>" for tag, value in fields.items()])
+    extra = "".join([f"<{tag}>{prose(value)}</{tag}>" for tag, value in fields.items()])
     return (
-        f"{HEAD}<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{extra}"
+        f"{HEAD}<Error><Code>{escape(code)}</Code><Message>{prose(message)}</Message>{extra}"
         f"<Resource>{escape(resource)}</Resource><RequestId>{escape(request_id)}</RequestId>"
         f"<HostId>{escape(host_id)}</HostId></Error>"
     ).encode()

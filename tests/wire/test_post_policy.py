@@ -80,9 +80,10 @@ def test_what_fails(rule: Any, fields: dict[str, str], why: str) -> None:
     assert refusal(policy(rule), fields) == f"AccessDenied: Invalid according to Policy: {why}"
 
 
-def test_a_condition_is_shown_as_it_stands() -> None:
-    tight = encoded(f'{{"expiration":"{UNTIL}","conditions":[["eq","$key","b"]]}}')
-    assert refusal(tight).endswith('failed: ["eq","$key","b"]')
+def test_a_condition_is_shown_with_the_blanks_of_s3() -> None:
+    """As "Policy Condition failed" of documents without any blank shows, in the issues of those who make them."""
+    tight = encoded(f'{{"expiration":"{UNTIL}","conditions":[["eq","$Key","b"]]}}')
+    assert refusal(tight).endswith('failed: ["eq", "$Key", "b"]')
 
 
 def test_the_bucket_must_be_allowed() -> None:
