@@ -85,7 +85,9 @@ class Decoder:
                 pieces.append(piece)
                 at = stop
             elif self._at is _At.END:
-                raise _broken("bytes after the end")
+                if bytes(view[at:]).strip(b"\r\n"):
+                    raise _broken("bytes after the end")
+                at = end  # some clients end with empty lines to spare; RFC 9112 section 2.2 passes over them too
             else:
                 at = self._read_line(view, at)
         return pieces

@@ -243,9 +243,11 @@ _PART = frozenset(("PartNumber", "ETag", *(f"Checksum{name}" for name in ALGORIT
 def complete_upload(body: bytes) -> list[CompletedPart]:
     """The parts of a CompleteMultipartUpload, 1 to 10,000 of them, in ascending order.
 
-    Raises MalformedXML, InvalidPartOrder, InvalidArgument (a number outside 1 to 10,000).
-    API_CompleteMultipartUpload.html
+    Raises MalformedXML, InvalidPartOrder, InvalidArgument (a number outside 1 to 10,000), InvalidRequest for no
+    document at all. API_CompleteMultipartUpload.html
     """
+    if not body:
+        raise S3Error("InvalidRequest", "You must specify at least one part")
     parts: list[CompletedPart] = []
     last = 0
     for child in parse(body, "CompleteMultipartUpload", MOST_PART_ELEMENTS).children:

@@ -157,7 +157,7 @@ def test_nothing_is_finished_before_the_end(oracle: Oracle) -> None:
     decoder = Decoder(payload)
     decoder.feed(body)
     with pytest.raises(S3Error) as caught:
-        decoder.feed(b"\r")
+        decoder.feed(b"\r\nX")
     assert caught.value.code == "IncompleteBody"
 
 
@@ -276,6 +276,7 @@ def test_t55_only_the_last_chunk_may_be_small(oracle: Oracle, word: str) -> None
         b"5\r\nhello\r\n0\r\n",
         b"5\r\nhello\r\n0\r\n\r",
         b"5\r\nhello\r\n0\r\n\r\nX",
+        b"5\r\nhello\r\n0\r\n\r\n\r\nX",
         b"6\r\nhello!\r\n0\r\n\r\n",
         b"4\r\nhell\r\n0\r\n\r\n",
         b"ffffffffffffffff\r\nhello",
@@ -289,6 +290,7 @@ def test_t56_t57_broken_framing_is_refused(body: bytes) -> None:
     payload = Payload(framed=True, decoded_length=5)
     assert read(payload, b"5\r\nhello\r\n0\r\n\r\n") == b"hello"
     assert read(payload, b"0005\r\nhello\r\n00\r\n\r\n") == b"hello"
+    assert read(payload, b"5\r\nhello\r\n0\r\n\r\n\r\n\r\n") == b"hello"
     assert refusal(payload, body).code == "IncompleteBody"
     assert refusal(payload, *(body[at : at + 1] for at in range(len(body)))).code == "IncompleteBody"
 

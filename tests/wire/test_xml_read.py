@@ -211,6 +211,10 @@ def test_complete_refusals(parts: list[str], code: str) -> None:
     assert code_of(completed(*parts), complete_upload) == code
 
 
+def test_a_complete_without_a_document() -> None:
+    assert code_of(b"", complete_upload) == "InvalidRequest"
+
+
 # ---------------------------------------------------------------- T95 to T97, for any document
 
 
