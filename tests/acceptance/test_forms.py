@@ -249,6 +249,15 @@ def test_without_a_length(bucket: str, presign: Any, raw: Any) -> None:
     assert (reply.status, reply.code) == (411, "MissingContentLength")
 
 
+def test_nothing_but_the_policy_authorises_a_form(s3: Any, bucket: str, presign: Any, raw: Any) -> None:
+    """A signature in the head is refused even beside a good policy: one of them is not meant."""
+    kind, body = form_of(presign(), b"x")
+    for more in ({"signed": True}, {"signed": False, "after": {"Authorization": "Bearer of-something-else"}}):
+        reply = raw("POST", f"/{bucket}", headers={"Content-Type": kind}, body=body, **more)
+        assert (reply.status, reply.code) == (403, "AccessDenied")
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
 def test_conditions_of_the_request_hold(s3: Any, bucket: str, presign: Any, raw: Any) -> None:
     kind, body = form_of(presign(), b"x")
     headers = {"Content-Type": kind, "If-None-Match": "*"}

@@ -148,6 +148,21 @@ async def test_a_body_without_a_length_is_kept_whole(shop: Any) -> None:
     assert await shop.blobs() == []
 
 
+@pytest.mark.parametrize(
+    ("size", "hooks"), [(0, ["put"]), (5, ["put"]), (8 * MIB - 1, ["put"]), (8 * MIB, ["completeMPU", "put"])]
+)
+@ensureDeferred
+async def test_a_small_body_without_a_length_is_put_as_one_with_a_length(
+    shop: Any, size: int, hooks: list[str]
+) -> None:
+    """The "put" beside "completeMPU" is that of what is known of the object."""
+    shop.trouble.calls.clear()
+    chunks = [b"x" * MIB] * (size // MIB) + ([b"x" * (size % MIB)] if size % MIB else [])
+    assert (await shop.call("PUT", "/bucket/key", source(*chunks, size=None))).status == 200
+    assert sorted(shop.trouble.calls) == hooks
+    assert (await shop.call("GET", "/bucket/key")).body == b"x" * size
+
+
 @ensureDeferred
 async def test_a_body_without_a_length_that_breaks_leaves_nothing(shop: Any) -> None:
     chunks = [b"x" * MIB] * 9
