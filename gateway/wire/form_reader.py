@@ -94,12 +94,9 @@ class FormReader:
         while not self.in_file and self._step():
             pass
         if not self.in_file:
-            if self._passed + len(self._held) > MOST_BEFORE:
-                raise _too_long()
+            self._limit(len(self._held))
             return b""
         self.before = self._passed + self._at
-        if self.before > MOST_BEFORE:
-            raise _too_long()
         rest, self._held = self._held[self._at :], b""
         return self._file_bytes(rest)
 
@@ -113,6 +110,11 @@ class FormReader:
 
     # -- before the file
 
+    def _limit(self, more: int) -> None:
+        """Whatever the form holds behind so many bytes is not looked at, however much of it came at once."""
+        if self._passed + more > MOST_BEFORE:
+            raise S3Error("MaxPostPreDataLengthExceededError", fields={"MaxPostPreDataLengthBytes": str(MOST_BEFORE)})
+
     def _preamble(self) -> bool:
         return self._delimited(0) is not None
 
@@ -122,6 +124,7 @@ class FormReader:
         if end < 0:
             self._at = max(start, begin if begin >= 0 else len(self._held) - len(self._delimiter))
             return None
+        self._limit(end)
         content = self._held[start:begin]
         if closing:
             raise S3Error(
@@ -158,11 +161,12 @@ class FormReader:
         if end < 0:
             self._at = max(0, len(self._held) - 3)
             return False
+        start = end + len(_END_OF_HEAD)
+        self._limit(start)
         self._parts += 1
         if self._parts > MOST_PARTS:
             raise malformed(f"more than {MOST_PARTS} parts")
         name, filename = _disposition(self._held[2:end])
-        start = end + len(_END_OF_HEAD)
         if name == FILE:
             self.in_file, self.filename, self._at = True, filename, start
             return True
@@ -222,10 +226,6 @@ class FormReader:
         closing = self._delimiter + b"--"
         self._closed = closing in data
         self._held = b"" if self._closed else data[-len(closing) :]
-
-
-def _too_long() -> S3Error:
-    return S3Error("MaxPostPreDataLengthExceededError", fields={"MaxPostPreDataLengthBytes": str(MOST_BEFORE)})
 
 
 def _disposition(head: bytes) -> tuple[str, str]:

@@ -396,6 +396,7 @@ class Tools:
     parse = staticmethod(parse)
     request = Request
     chain = Chain
+    key, secret = KEY, SECRET
 
     @staticmethod
     def stamp(seconds: float = 0) -> str:

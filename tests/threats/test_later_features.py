@@ -1,6 +1,6 @@
 """What does not exist yet is refused before a byte of its body is read; nothing falls through to another operation.
 
-T109 (CORS rules), T116 and T117 (encryption), T118 (archives), and the forms and policies of T71 to T78.
+T109 (CORS rules), T116 and T117 (encryption), T118 (archives), and the policies of T76 to T78.
 """
 
 from __future__ import annotations

@@ -152,6 +152,10 @@ def test_a_first_line_end_does_not_count() -> None:
         (form(field("a", b"v" * MOST_BEFORE), FILE), "MaxPostPreDataLengthExceededError"),
         (form(field("a" * MOST_BEFORE), FILE), "MaxPostPreDataLengthExceededError"),
         (b"x" * (MOST_BEFORE + 1), "MaxPostPreDataLengthExceededError"),
+        # the same for what is wrong behind the limit, which may or may not have come with what is before
+        (form(field("a", b"v" * MOST_BEFORE)), "MaxPostPreDataLengthExceededError"),
+        (form(field("a", b"v" * MOST_BEFORE), field("a"), FILE), "MaxPostPreDataLengthExceededError"),
+        (form(field("a", b"v" * (MOST_BEFORE - 70)), field(""), FILE), "MaxPostPreDataLengthExceededError"),
     ],
 )
 def test_what_is_no_form_is_refused(body: bytes, code: str) -> None:
