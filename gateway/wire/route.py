@@ -222,7 +222,7 @@ def _unknown(name: str) -> S3Error:
 
 # Name -> the values that change nothing and may pass.
 _REFUSED_HEADERS: dict[str, tuple[str, ...]] = {
-    "x-amz-acl": ("private", "bucket-owner-full-control"),  # the bucket's owner owns all, and nobody else may anything
+    "x-amz-acl": ("", "private", "bucket-owner-full-control"),  # its owner owns all, and nobody else may anything
     "x-amz-bucket-namespace": ("global",),
     "x-amz-bucket-object-lock-enabled": ("false",),
     "x-amz-bypass-governance-retention": ("false", "true"),  # no object is locked, so there is nothing to bypass

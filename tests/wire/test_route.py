@@ -456,11 +456,12 @@ def test_headers_we_cannot_honour_are_501(name: str) -> None:
     assert (caught.value.code, caught.value.fields) == ("NotImplemented", {"Header": name})
 
 
-def test_headers_that_change_nothing_pass() -> None:
+@pytest.mark.parametrize("acl", ["", "private", "bucket-owner-full-control"])
+def test_headers_that_change_nothing_pass(acl: str) -> None:
     refuse_unsupported(
         "PutObject",
         {
-            "x-amz-acl": "private",
+            "x-amz-acl": acl,
             "x-amz-bucket-object-lock-enabled": "false",
             "x-amz-bypass-governance-retention": "true",
             "x-amz-object-ownership": "BucketOwnerEnforced",
