@@ -135,7 +135,7 @@ def _algorithm(upload: Upload) -> str:
 
 def list_uploads(
     bucket: str,
-    uploads: Iterable[Upload],
+    uploads: Sequence[Upload],
     prefixes: Sequence[bytes],
     *,
     prefix: str,
@@ -147,7 +147,10 @@ def list_uploads(
     after: tuple[bytes, str] | None,
     owners: Mapping[str, str],
 ) -> bytes:
-    """API_ListMultipartUploads.html. ``after``: the last key and upload id where more follow, else None."""
+    """API_ListMultipartUploads.html. ``after``: the last key and upload id where more follow, else None.
+
+    S3 was recorded to name the last upload on the last page too, and to leave both elements empty where there is none.
+    """
     rows = [
         f"<Upload><Key>{name_text(upload.key, url)}</Key>{element('UploadId', upload.id)}"
         f"{person('Initiator', upload.owner, owners.get(upload.owner, ''))}"
@@ -157,14 +160,13 @@ def list_uploads(
         for upload in uploads
     ]
     following = ""
-    if after is not None:
-        following = (
-            f"<NextKeyMarker>{name_text(after[0], url)}</NextKeyMarker>{element('NextUploadIdMarker', after[1])}"
-        )
+    if max_uploads:
+        key, upload_id = after or ((uploads[-1].key, uploads[-1].id) if uploads else (b"", ""))
+        following = f"<NextKeyMarker>{name_text(key, url)}</NextKeyMarker>{element('NextUploadIdMarker', upload_id)}"
     return document(
         "ListMultipartUploadsResult",
         f"<Bucket>{bucket}</Bucket>{element('KeyMarker', key_marker, url)}{element('UploadIdMarker', upload_id_marker)}"
-        f"{following}{element('Prefix', prefix, url)}{element('Delimiter', delimiter, url)}{encoding_type(url)}"
+        f"{following}{element('Prefix', prefix or None, url)}{element('Delimiter', delimiter, url)}{encoding_type(url)}"
         f"<MaxUploads>{max_uploads}</MaxUploads><IsTruncated>{flag(after is not None)}</IsTruncated>"
         f"{''.join(rows)}{common_prefixes(prefixes, url)}",
     )

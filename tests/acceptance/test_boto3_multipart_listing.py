@@ -93,6 +93,11 @@ def test_uploads_by_prefix_delimiter_and_page(s3: Any, bucket: str) -> None:
             break
         more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
     assert seen == ["a/1", "a/2", "b", "c/d/1", "c/d/2", "c/e"]
+    assert (page["NextKeyMarker"], page["NextUploadIdMarker"]) == ("c/e", page["Uploads"][-1]["UploadId"])
+    page = s3.list_multipart_uploads(Bucket=bucket, Prefix="none")
+    assert (page["NextKeyMarker"], page["NextUploadIdMarker"]) == ("", "")
+    page = s3.list_multipart_uploads(Bucket=bucket, MaxUploads=0)
+    assert not {"Prefix", "NextKeyMarker", "NextUploadIdMarker"} & page.keys()
 
 
 def test_one_part_of_an_object(s3: Any, bucket: str, refuses: Callable[..., Any]) -> None:
