@@ -24,7 +24,7 @@ def posted(tools: Any, document: bytes, target: str = "/bucket?delete") -> Any:
 
 
 @pytest.mark.parametrize(
-    "number", ["-1", "99999999999999999999", "x", "1_0", "1e3", "%201", "%D9%A3", "%C2%B2", "0x1", "", "%2B1"]
+    "number", ["-1", "99999999999999999999", "x", "1_0", "1e3", "%201", "%D9%A3", "%C2%B2", "0x1", "%2B1"]
 )
 @ensureDeferred
 async def test_t92_numbers(house: Any, tools: Any, number: str) -> None:
@@ -34,7 +34,8 @@ async def test_t92_numbers(house: Any, tools: Any, number: str) -> None:
 
 @ensureDeferred
 async def test_t92_large_and_small_pages(house: Any) -> None:
-    for query in ("list-type=2&max-keys=1000000000", "max-keys=1000000000"):
+    # S3 was recorded to read an empty number as none.
+    for query in ("list-type=2&max-keys=1000000000", "max-keys=1000000000", "list-type=2&max-keys=", "max-keys="):
         answer = await house.call("GET", f"/bucket?{query}")
         assert ElementTree.fromstring(answer.body).findtext(f"{XML}MaxKeys") == "1000"
     answer = await house.call("GET", "/bucket?list-type=2&max-keys=0")
