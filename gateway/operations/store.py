@@ -125,9 +125,9 @@ async def keep_unsized(gateway: Gateway, location: Location, body: Body, bucket:
     The row in the catalogue stays "opening": no client sees it, and the reaper ends what a crash leaves behind.
     """
     cut = Cut(body)
-    first = await cut.upto(_UNSIZED_PART)
-    if len(first) < _UNSIZED_PART:  # that is all of it, and proved
-        return await keep(gateway, location, BytesBody(first), manifest)
+    data = await cut.upto(_UNSIZED_PART)
+    if len(data) < _UNSIZED_PART:  # that is all of it, and proved
+        return await keep(gateway, location, BytesBody(data), manifest)
     name = await gateway.catalogue.blobs.name(location.name)
     upload = await gateway.catalogue.uploads.create(
         bucket=bucket, key=manifest.key, owner=manifest.owner, location=location.name, blob=name, content=Content()
@@ -137,7 +137,7 @@ async def keep_unsized(gateway: Gateway, location: Location, body: Body, bucket:
         token = (await location.createMPU(CreateMPURequest(name=name, metadata=pair))).token
         chosen: list[ChosenPart] = []
         crcs: list[bytes] = []
-        data, total = first, 0
+        total = 0
         while data:
             total += len(data)
             if total > LARGEST_BODY:

@@ -105,8 +105,7 @@ def prove(claim: Claim, secret: str, *, now: float, region: str | None) -> bool:
 
 def check_day(claim: Claim) -> None:
     """S3's answer to a scope of another day than that of x-amz-date; to be asked when the key is known."""
-    if claim.day != claim.stamp[:8]:
-        why = f'Invalid credential date "{claim.day}". This date is not the same as X-Amz-Date: "{claim.stamp[:8]}".'
+    if why := signature_v4.wrong_day(claim):
         raise _credential_refused(claim, why)
 
 

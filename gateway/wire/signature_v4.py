@@ -131,12 +131,19 @@ def too_skewed(time: float, now: float) -> S3Error:
     )
 
 
-def check_day(claim: Claim) -> None:
-    """S3's answer to a scope of another day than that of X-Amz-Date. It comes after those to a clock that is off and
-    to an unknown key, as S3 gives them."""
+def wrong_day(claim: Claim) -> str:
+    """What is wrong with a scope of another day than that of X-Amz-Date; "" where they agree."""
     if claim.day == claim.stamp[:8]:
+        return ""
+    return f'Invalid credential date "{claim.day}". This date is not the same as X-Amz-Date: "{claim.stamp[:8]}".'
+
+
+def check_day(claim: Claim) -> None:
+    """S3's answer to a wrong day. It comes after those to a clock that is off and to an unknown key, as S3 gives
+    them."""
+    why = wrong_day(claim)
+    if not why:
         return
-    why = f'Invalid credential date "{claim.day}". This date is not the same as X-Amz-Date: "{claim.stamp[:8]}".'
     if claim.place == "header":
         raise S3Error("AuthorizationHeaderMalformed", f"The authorization header is malformed; {why}")
     raise S3Error("AuthorizationQueryParametersError", why)

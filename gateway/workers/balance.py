@@ -47,15 +47,19 @@ class Balance:
 
 
 class Turn:
-    """Of one worker, at all its doors."""
+    """Of one worker, at all its doors; nobody waits for it before one is open, and after one is closed."""
 
     def __init__(self, balance: Balance, number: int) -> None:
         self._balance = balance
         self._number = number
         self.connections = 0
-        self._takes = True
+        self._takes = False
         self._pauses: list[IDelayedCall] = []
-        balance.tell(number, 0)
+
+    def begin(self) -> None:
+        """A door is open."""
+        self._takes = True
+        self.change(0)
 
     def change(self, by: int) -> None:
         """So many connections more."""
@@ -80,7 +84,7 @@ class Turn:
         self._pauses = [*(each for each in self._pauses if each.active()), pause]
 
     def end(self) -> None:
-        """A door is closed: the others need not wait for us any more."""
+        """A door is closed."""
         self._takes = False
         self._balance.away(self._number)
 

@@ -168,6 +168,7 @@ class Adopting:
                 port = tcp_port._fromListeningDescriptor(self._reactor, descriptor, listening.family, factory)
         port.turn = self._turn
         port.startListening()
+        self._turn.begin()
         return port
 
     def listenTCP(self, port: int, factory: object, backlog: int = 50, interface: str = "") -> Any:

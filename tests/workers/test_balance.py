@@ -42,8 +42,15 @@ def taken(turn: Turn) -> int:
     return count
 
 
+def present(balance: Balance, number: int) -> Turn:
+    """A worker with an open door."""
+    turn = Turn(balance, number)
+    turn.begin()
+    return turn
+
+
 def test_who_has_an_eighth_more_leaves_the_next_to_another(balance: Balance) -> None:
-    turns = [Turn(balance, number) for number in range(3)]
+    turns = [present(balance, number) for number in range(3)]
     assert [taken(turn) for turn in turns] == [2, 2, 4], "two more than the one that has fewest"
     for turn, more in zip(turns, (62, 62, 60), strict=True):
         turn.change(more)
@@ -55,15 +62,15 @@ def test_who_has_an_eighth_more_leaves_the_next_to_another(balance: Balance) -> 
 
 
 def test_nobody_waits_for_one_that_is_not_there(balance: Balance) -> None:
-    alone = Turn(balance, 1)
-    assert taken(alone) == 500, "the others did not come yet"
-    came = Turn(balance, 0)
+    alone, came = present(balance, 1), Turn(balance, 0)
+    assert taken(alone) == 500, "the others did not come yet, or have no door open"
+    came.begin()
     assert alone.room() <= 0
     came.end()
     assert alone.room() > 0, "it closed its doors"
     came.change(-1)
     assert alone.room() > 0, "a connection that ends does not open them again"
-    Turn(balance, 0)
+    present(balance, 0)
     assert alone.room() <= 0
     balance.away(0)
     assert alone.room() > 0, "it died"
@@ -71,7 +78,7 @@ def test_nobody_waits_for_one_that_is_not_there(balance: Balance) -> None:
 
 def test_who_has_fewer_again_goes_on_at_once(balance: Balance) -> None:
     clock, gone_on = Clock(), []
-    ours, other = Turn(balance, 0), Turn(balance, 1)
+    ours, other = present(balance, 0), present(balance, 1)
     ours.change(4)
     ours.leave(clock.callLater(60, gone_on.append, "waited"))  # type: ignore[no-untyped-call]
     ours.change(-1)
